@@ -1,0 +1,54 @@
+"""Argument checks that all raise one form of error message."""
+
+
+def check(condition: object, requirement: str, **received: object) -> None:
+    """Raises `ValueError` with the requirement and what was received.
+
+    Args:
+        condition: Truth value of the requirement.
+        requirement: One sentence that names the argument in backquotes.
+        **received: The offending values, by argument name.
+
+    Raises:
+        ValueError: If the condition is false.
+    """
+    if not condition:
+        values = ", ".join(
+            f"{name}={value!r}" for name, value in received.items()
+        )
+        raise ValueError(f"{requirement} Received: {values}.")
+
+
+def check_shape(
+    name: str,
+    shape: tuple[int | None, ...],
+    layout: str,
+    **sizes: int | None,
+) -> None:
+    """Raises `ValueError` unless a shape has the rank and sizes it must have.
+
+    Args:
+        name: The argument that has the shape.
+        shape: Its shape; None where an axis is open.
+        layout: The axes' names, as in "(batch, length, dim)" or "(batch, ...,
+            dim)", where "..." stands for any number of axes.
+        **sizes: What named axes must measure; an axis that is named here must
+            be known, and None stands for any size.
+
+    Raises:
+        ValueError: If rank or sizes differ.
+    """
+    axes = layout.strip("()").split(", ")
+    requirement = f"`{name}` must have the shape {layout}"
+    named = [f"{axis}={size}" for axis, size in sizes.items() if size]
+    if named:
+        requirement += f" with {', '.join(named)}"
+    sizes_fit = len(shape) == len(axes)
+    if "..." in axes:
+        place = axes.index("...")
+        sizes_fit = len(shape) >= len(axes) - 1
+        axes[place : place + 1] = ["..."] * (len(shape) - len(axes) + 1)
+    for axis, size in zip(axes, shape, strict=False):
+        if axis in sizes and (size is None or sizes[axis] not in (None, size)):
+            sizes_fit = False
+    check(sizes_fit, f"{requirement}.", shape=tuple(shape))

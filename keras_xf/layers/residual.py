@@ -1,0 +1,127 @@
+"""Residual connection around a layer, with its normalization."""
+
+import keras
+
+from keras_xf.checks import check
+from keras_xf.checks import check_shape
+
+
+@keras.saving.register_keras_serializable(package="keras_xf")
+class Residual(keras.layers.Layer):
+    """Adds a layer's output to its input, and normalizes one of the two.
+
+    With `norm_first` it computes `x + dropout(layer(norm(x)))`, which trains
+    without a warm-up (Xiong et al., 2020); the stack's output then wants a
+    normalization of its own. Without, it computes the original
+    `norm(x + dropout(layer(x)))`.
+
+    Masks are the inner layer's matter: they reach it by keyword.
+
+    Args:
+        layer: A layer whose output has its input's shape. If it returns a
+            pair, as a layer called with a state does, the first is added and
+            the second returned as it is.
+        norm_first: Whether to normalize the inner layer's input rather than
+            the sum.
+        dropout: Fraction of the inner layer's output dropped in training.
+        epsilon: Added to the variance. The default is that of Ba et al.'s
+            code and of PyTorch.
+        seed: Seed of the dropout.
+        **kwargs: `keras.layers.Layer` arguments, such as `name` and `dtype`.
+
+    Call arguments:
+        inputs: Float tensor `(..., dim)`.
+        training: Whether to drop; the inner layer is told by Keras.
+        **kwargs: Keyword arguments of the inner layer.
+
+    Output shape:
+        That of the inputs; or a pair of it and the inner layer's second
+        output.
+
+    Example:
+
+    >>> layer = keras_xf.layers.Residual(keras_xf.layers.FeedForward(32))
+    >>> layer(np.ones((2, 5, 8))).shape
+    TensorShape([2, 5, 8])
+
+    Reference:
+        [Vaswani et al., 2017](https://arxiv.org/abs/1706.03762), section 3.1
+        [Xiong et al., 2020](https://arxiv.org/abs/2002.04745)
+    """
+
+    def __init__(
+        self,
+        layer: keras.layers.Layer,
+        norm_first: bool = True,
+        dropout: float = 0.0,
+        epsilon: float = 1e-5,
+        seed: int | None = None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        check(
+            isinstance(layer, keras.layers.Layer),
+            "`layer` must be a `keras.layers.Layer`.",
+            layer=layer,
+        )
+        check(
+            0 <= dropout < 1, "`dropout` must lie in [0, 1).", dropout=dropout
+        )
+        check(epsilon > 0, "`epsilon` must be positive.", epsilon=epsilon)
+        self.layer = layer
+        self.norm_first = norm_first
+        self.dropout = dropout
+        self.epsilon = epsilon
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def build(self, input_shape):
+        check_shape("inputs", input_shape, "(batch, ..., dim)", dim=None)
+        self._dim = input_shape[-1]
+        self.norm = keras.layers.LayerNormalization(
+            epsilon=self.epsilon, dtype=self.dtype_policy, name="norm"
+        )
+        self.norm.build(input_shape)
+        if not self.layer.built:
+            self.layer.build(input_shape)
+
+    def call(self, inputs, training=False, **kwargs):
+        check_shape("inputs", inputs.shape, "(batch, ..., dim)", dim=self._dim)
+        x = self.norm(inputs) if self.norm_first else inputs
+        outputs = self.layer(x, **kwargs)
+        outputs, *rest = outputs if isinstance(outputs, tuple) else (outputs,)
+        if training and self.dropout:
+            outputs = keras.random.dropout(
+                outputs, self.dropout, seed=self.seed_generator
+            )
+        outputs = inputs + outputs
+        if not self.norm_first:
+            outputs = self.norm(outputs)
+        return (outputs, *rest) if rest else outputs
+
+    def initial_state(self, batch_size, max_length):
+        """The inner layer's state before the first position."""
+        return self.layer.initial_state(batch_size, max_length)
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def compute_output_spec(self, inputs, training=False, **kwargs):
+        outputs = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+        inner = self.layer.compute_output_spec(inputs, **kwargs)
+        return (outputs, *inner[1:]) if isinstance(inner, tuple) else outputs
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "layer": keras.saving.serialize_keras_object(self.layer),
+            "norm_first": self.norm_first,
+            "dropout": self.dropout,
+            "epsilon": self.epsilon,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        layer = keras.saving.deserialize_keras_object(config["layer"])
+        return cls(**{**config, "layer": layer})

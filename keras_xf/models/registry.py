@@ -1,0 +1,47 @@
+"""Builders by name: what `model.json` in a run directory speaks of."""
+
+import keras
+
+from keras_xf.checks import check
+from keras_xf.models.step_model import StepModel
+from keras_xf.models.transformer import build_language_model
+from keras_xf.models.transformer import build_language_model_step
+
+BUILDERS = {"build_language_model": build_language_model}
+STEP_BUILDERS = {"build_language_model": build_language_model_step}
+
+
+def build(description: dict) -> keras.Model:
+    """Builds a model from its description.
+
+    Args:
+        description: A dict of `builder`, a key of `BUILDERS`, and
+            `arguments`, a dict.
+
+    Raises:
+        ValueError: If there is no such builder, or it refuses the arguments.
+    """
+    return BUILDERS[_builder(description, BUILDERS)](**description["arguments"])
+
+
+def build_step(description: dict, model: keras.Model) -> StepModel:
+    """Builds the step twin of a model that has this description.
+
+    Args:
+        description: As `build` takes it.
+        model: The model.
+
+    Raises:
+        ValueError: If the builder is unknown or has no step twin.
+    """
+    return STEP_BUILDERS[_builder(description, STEP_BUILDERS)](model)
+
+
+def _builder(description, builders):
+    name = description.get("builder")
+    check(
+        name in builders,
+        f"`builder` must be one of {sorted(builders)}.",
+        builder=name,
+    )
+    return name

@@ -1,0 +1,240 @@
+"""Transformer language model (Vaswani et al., 2017), and its step twin."""
+
+import keras
+
+from keras_xf import layers
+from keras_xf.checks import check
+from keras_xf.models.step_model import StepModel
+
+POSITIONS = ("sinusoidal", "learned", "rotary")
+
+
+def build_language_model(
+    *,
+    vocabulary_size: int,
+    num_layers: int = 6,
+    hidden_dim: int = 512,
+    num_heads: int = 8,
+    intermediate_dim: int = 2048,
+    activation: str = "relu",
+    dropout: float = 0.1,
+    positions: str = "sinusoidal",
+    max_length: int | None = None,
+    norm_first: bool = True,
+    tied: bool = True,
+    seed: int | None = None,
+    dtype: str | None = None,
+) -> keras.Model:
+    """Builds a decoder-only Transformer that predicts the next token.
+
+    The default sizes are those of the paper's base model (table 3). The paper
+    normalizes after each sublayer (`norm_first=False`); normalizing before is
+    the default here, since it trains without a warm-up.
+
+    Args:
+        vocabulary_size: Number of tokens.
+        num_layers: Number of blocks, each self-attention and feed-forward.
+        hidden_dim: Width of the residual stream.
+        num_heads: Attention heads; they divide `hidden_dim` among them.
+        intermediate_dim: Width inside the feed-forward networks.
+        activation: Activation inside the feed-forward networks.
+        dropout: Fraction dropped in training of embeddings, of attention
+            weights and of each sublayer's output.
+        positions: "sinusoidal" and "learned" are added to the embeddings,
+            "rotary" turns queries and keys.
+        max_length: Number of positions, needed if they are learned.
+        norm_first: Whether to normalize before each sublayer and once at the
+            end, or after each sublayer.
+        tied: Whether embeddings and logits share one table.
+        seed: Seed of the weights and of the dropout; random if None.
+        dtype: Dtype or dtype policy of all layers; Keras's global one if None.
+
+    Returns:
+        A model from a dict of `token_ids`, int32 `(batch, length)`, and
+        `length`, int32 `(batch,)`, to a dict of `logits`, float32 `(batch,
+        length, vocabulary_size)`, where the logits at a position are of the
+        token after it.
+
+    Raises:
+        ValueError: If arguments are out of range or do not go together.
+    """
+    check(
+        num_layers > 0, "`num_layers` must be positive.", num_layers=num_layers
+    )
+    check(
+        num_heads > 0 and hidden_dim % num_heads == 0,
+        "`hidden_dim` must be divisible by `num_heads`.",
+        hidden_dim=hidden_dim,
+        num_heads=num_heads,
+    )
+    check(
+        positions in POSITIONS,
+        f"`positions` must be one of {POSITIONS}.",
+        positions=positions,
+    )
+    check(
+        positions != "learned" or max_length is not None,
+        "`max_length` must be given if `positions` are learned.",
+        max_length=max_length,
+    )
+    seeds = _Seeds(seed)
+
+    def kernel():
+        return keras.initializers.GlorotUniform(seed=seeds.next())
+
+    def residual(layer, name):
+        return layers.Residual(
+            layer,
+            norm_first=norm_first,
+            dropout=dropout,
+            seed=seeds.next(),
+            dtype=dtype,
+            name=name,
+        )
+
+    embedding = layers.TokenEmbedding(
+        vocabulary_size,
+        hidden_dim,
+        tied=tied,
+        embeddings_initializer=keras.initializers.RandomNormal(
+            stddev=hidden_dim**-0.5, seed=seeds.next()
+        ),
+        dtype=dtype,
+        name="embedding",
+    )
+    stack = {"embedding": embedding}
+    if positions == "sinusoidal":
+        stack["positions"] = layers.SinusoidalPositions(
+            dtype=dtype, name="positions"
+        )
+    if positions == "learned":
+        stack["positions"] = layers.LearnedPositions(
+            max_length,
+            embeddings_initializer=keras.initializers.RandomNormal(
+                stddev=0.02, seed=seeds.next()
+            ),
+            dtype=dtype,
+            name="positions",
+        )
+    stack["embedding_dropout"] = keras.layers.Dropout(
+        dropout, seed=seeds.next(), dtype=dtype, name="embedding_dropout"
+    )
+    for index in range(num_layers):
+        attention = layers.SelfAttention(
+            num_heads,
+            hidden_dim // num_heads,
+            causal=True,
+            rotary=positions == "rotary",
+            dropout=dropout,
+            kernel_initializer=kernel(),
+            seed=seeds.next(),
+            dtype=dtype,
+            name="self_attention",
+        )
+        feed_forward = layers.FeedForward(
+            intermediate_dim,
+            activation=activation,
+            kernel_initializer=kernel(),
+            dtype=dtype,
+            name="feed_forward",
+        )
+        stack[f"attention_{index}"] = residual(attention, f"attention_{index}")
+        stack[f"feed_forward_{index}"] = residual(
+            feed_forward, f"feed_forward_{index}"
+        )
+    if norm_first:
+        stack["norm"] = keras.layers.LayerNormalization(
+            epsilon=1e-5, dtype=dtype, name="norm"
+        )
+
+    token_ids = keras.Input((None,), dtype="int32", name="token_ids")
+    length = keras.Input((), dtype="int32", name="length")
+    mask = layers.PaddingMask(name="padding_mask")(token_ids, length)
+    logits, _ = _apply(stack, token_ids, mask)
+    return keras.Model(
+        {"token_ids": token_ids, "length": length},
+        {"logits": logits},
+        name="language_model",
+    )
+
+
+def build_language_model_step(model: keras.Model) -> StepModel:
+    """Assembles the step twin of a model of `build_language_model`.
+
+    Args:
+        model: The model, new or loaded from a file. The twin works with its
+            very layers, so it follows when the model is trained.
+
+    Returns:
+        A `StepModel` whose results equal the model's own.
+
+    Raises:
+        ValueError: If the model is another builder's.
+    """
+    stack = {layer.name: layer for layer in model.layers}
+    check(
+        "embedding" in stack and "attention_0" in stack,
+        "`model` must come from `build_language_model`.",
+        model=model.name,
+    )
+    num_layers = sum(name.startswith("attention_") for name in stack)
+
+    def initial_state(batch_size, max_length):
+        return {
+            f"attention_{index}": stack[f"attention_{index}"].initial_state(
+                batch_size, max_length
+            )
+            for index in range(num_layers)
+        }
+
+    def step(token_ids, state, length=None):
+        mask = None
+        if length is not None:
+            mask = stack["padding_mask"](token_ids, length)
+        return _apply(stack, token_ids, mask, state)
+
+    learned = isinstance(stack.get("positions"), layers.LearnedPositions)
+    return StepModel(
+        step=step,
+        initial_state=initial_state,
+        model=model,
+        max_length=stack["positions"].max_length if learned else None,
+    )
+
+
+def _apply(stack, token_ids, padding_mask, state=None):
+    """Runs the stack over whole sequences or, with a state, over a step."""
+    new_state = {}
+    x = stack["embedding"](token_ids)
+    if "positions" in stack:
+        start = state and state["attention_0"]["position"]
+        x = stack["positions"](x, start=start)
+    x = stack["embedding_dropout"](x)
+    num_layers = sum(name.startswith("attention_") for name in stack)
+    for index in range(num_layers):
+        name = f"attention_{index}"
+        if state is None:
+            x = stack[name](x, padding_mask=padding_mask)
+        else:
+            x, new_state[name] = stack[name](
+                x, padding_mask=padding_mask, state=state[name]
+            )
+        x = stack[f"feed_forward_{index}"](x)
+    if "norm" in stack:
+        x = stack["norm"](x)
+    return stack["embedding"](x, reverse=True), new_state
+
+
+class _Seeds:
+    """Seeds for the parts of a model, all drawn from one."""
+
+    def __init__(self, seed):
+        self.seed = seed
+
+    def next(self):
+        if self.seed is None:
+            return None
+        # Steps of a large odd number: parts of models with neighboring seeds
+        # must not share seeds.
+        self.seed = (self.seed + 0x9E3779B1) % 2**31
+        return self.seed

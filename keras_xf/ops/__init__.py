@@ -1,0 +1,1 @@
+"""Arithmetic as pure functions of tensors; weights and seeds come in."""

@@ -1,0 +1,207 @@
+"""Dense attention (Vaswani et al., 2017), the one that all layers share.
+
+Tensors are laid out heads first, `(batch, num_heads, length, dim)`: it is what
+the batched matrix product wants, so a decoder's cache is read where it lies.
+"""
+
+import math
+
+from keras import ops
+from keras import random
+
+# Added to the logits of what is masked out. Finite, since infinities turn
+# into NaN where a whole row is masked, and far below any real logit.
+MASKED_LOGIT = -1e9
+
+
+def attend(
+    query,
+    key,
+    value,
+    *,
+    padding_mask=None,
+    attention_mask=None,
+    causal: bool = False,
+    query_positions=None,
+    dropout: float = 0.0,
+    seed=None,
+):
+    """Scaled dot-product attention, equation (1) of the paper.
+
+    A query that may attend to nothing gives zeros.
+
+    Args:
+        query: Float tensor `(batch, num_heads, target_length, key_dim)`.
+        key: Float tensor `(batch, num_heads, source_length, key_dim)`.
+        value: Float tensor `(batch, num_heads, source_length, value_dim)`.
+        padding_mask: Boolean `(batch, source_length)`, True where the key is
+            real.
+        attention_mask: Boolean `(batch, target_length, source_length)`, True
+            where the query may see the key.
+        causal: Whether a query sees only keys at its own position and before.
+        query_positions: Integer positions of the queries among the keys,
+            `(target_length,)` or `(batch, target_length)`; used only if
+            `causal`. By default both start at 0.
+        dropout: Fraction of the attention weights that is dropped.
+        seed: Integer or `keras.random.SeedGenerator` of the dropout.
+
+    Returns:
+        Float tensor `(batch, num_heads, target_length, value_dim)`, of the
+        dtype of `value`.
+    """
+    weights = attention_weights(
+        query,
+        key,
+        padding_mask=padding_mask,
+        attention_mask=attention_mask,
+        causal=causal,
+        query_positions=query_positions,
+    )
+    if dropout:
+        weights = random.dropout(weights, dropout, seed=seed)
+    return ops.matmul(ops.cast(weights, value.dtype), value)
+
+
+def attention_weights(
+    query,
+    key,
+    *,
+    padding_mask=None,
+    attention_mask=None,
+    causal: bool = False,
+    query_positions=None,
+):
+    """The softmax of `attend`; its arguments are described there.
+
+    Returns:
+        Tensor `(batch, num_heads, target_length, source_length)`, float32 or
+        wider: half precision neither sums nor exponentiates well. Rows sum to
+        one, or are zero where a query may attend to nothing.
+    """
+    # Scaling the query touches fewer numbers than scaling the logits.
+    query = query * (1.0 / math.sqrt(query.shape[-1]))
+    logits = ops.matmul(query, ops.swapaxes(key, -1, -2))
+    if logits.dtype != "float64":
+        logits = ops.cast(logits, "float32")
+    mask = combine_masks(
+        target_length=ops.shape(query)[2],
+        source_length=ops.shape(key)[2],
+        padding_mask=padding_mask,
+        attention_mask=attention_mask,
+        causal=causal,
+        query_positions=query_positions,
+    )
+    if mask is None:
+        return _softmax(logits)
+    weights = _softmax(ops.where(mask, logits, MASKED_LOGIT))
+    if padding_mask is None and attention_mask is None:
+        return weights  # Every query sees at least its own position.
+    # A row with no key at all came out uniform.
+    seen = ops.any(mask, axis=-1, keepdims=True)
+    return weights * ops.cast(seen, weights.dtype)
+
+
+def combine_masks(
+    *,
+    target_length,
+    source_length,
+    padding_mask=None,
+    attention_mask=None,
+    causal: bool = False,
+    query_positions=None,
+):
+    """Joins masks into one that broadcasts to the attention logits.
+
+    Args:
+        target_length: Number of queries.
+        source_length: Number of keys.
+        padding_mask: As in `attend`.
+        attention_mask: As in `attend`.
+        causal: As in `attend`.
+        query_positions: As in `attend`.
+
+    Returns:
+        Boolean tensor `(batch or 1, 1, target_length or 1, source_length)`, or
+        None if nothing is masked.
+    """
+    mask = None
+    if causal:
+        if query_positions is None:
+            query_positions = ops.arange(target_length)
+        last = ops.cast(query_positions, "int32")[..., None]
+        earlier = ops.arange(source_length) <= last
+        if len(earlier.shape) == 2:
+            earlier = earlier[None]
+        mask = earlier[:, None]
+    if padding_mask is not None:
+        mask = _both(mask, ops.cast(padding_mask, "bool")[:, None, None, :])
+    if attention_mask is not None:
+        mask = _both(mask, ops.cast(attention_mask, "bool")[:, None])
+    return mask
+
+
+def write(cache, new, new_positions):
+    """Writes the keys or values of new positions into a cache.
+
+    Args:
+        cache: Float tensor `(batch, num_heads, max_length, dim)`.
+        new: Float tensor `(batch, num_heads, new_length, dim)`.
+        new_positions: Integer `(batch, new_length)`, where each goes.
+            Positions past the end of the cache are dropped.
+
+    Returns:
+        Tensor like `cache`.
+    """
+    max_length = ops.shape(cache)[2]
+    new = ops.cast(new, cache.dtype)
+    if new.shape[2] == 1:
+        # One position a row is the common step of a decoder. A comparison
+        # reads the cache once, as the attention that follows does anyway.
+        here = ops.arange(max_length) == new_positions
+        return ops.where(here[:, None, :, None], new, cache)
+    # The new position, if any, that each place of the cache takes.
+    batch_size, new_length = ops.shape(new)[0], ops.shape(new)[2]
+    source = ops.arange(max_length)[None] - new_positions[:, :1]
+    taken = ops.logical_and(source >= 0, source < new_length)
+    source = ops.clip(source, 0, new_length - 1)
+    # One gather along a joined axis: `take_along_axis` is far slower.
+    rows = ops.reshape(
+        ops.transpose(new, (0, 2, 1, 3)), (-1, new.shape[1], new.shape[3])
+    )
+    source += new_length * ops.arange(batch_size)[:, None]
+    moved = ops.transpose(ops.take(rows, source, axis=0), (0, 2, 1, 3))
+    return ops.where(taken[:, None, :, None], moved, cache)
+
+
+def split_heads(x, num_heads: int):
+    """`(batch, length, num_heads * dim)` to `(batch, num_heads, length, dim)`.
+
+    Args:
+        x: Tensor whose last axis is known and divisible by `num_heads`.
+        num_heads: Number of heads.
+    """
+    length = ops.shape(x)[1]
+    x = ops.reshape(x, (-1, length, num_heads, x.shape[-1] // num_heads))
+    return ops.transpose(x, (0, 2, 1, 3))
+
+
+def merge_heads(x):
+    """`(batch, num_heads, length, dim)` to `(batch, length, num_heads * dim)`.
+
+    Args:
+        x: Tensor whose axes of heads and of the dim are known.
+    """
+    length = ops.shape(x)[2]
+    merged = x.shape[1] * x.shape[3]
+    return ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (-1, length, merged))
+
+
+def _softmax(logits):
+    # Keras warns of a softmax over a single number.
+    return (
+        ops.ones_like(logits) if logits.shape[-1] == 1 else ops.softmax(logits)
+    )
+
+
+def _both(mask, other):
+    return other if mask is None else ops.logical_and(mask, other)

@@ -1,0 +1,263 @@
+"""One row or more per public layer: how to make it and what to feed it.
+
+To add a layer, add a row. The tests beside this file do the rest.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from keras_xf import layers
+
+
+@dataclasses.dataclass(frozen=True)
+class Floats:
+    """A float tensor; None marks an axis that a model may leave open."""
+
+    shape: tuple[int | None, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ids:
+    """An int32 tensor of ids in `[0, high)`."""
+
+    shape: tuple[int | None, ...]
+    high: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Mask:
+    """A boolean tensor, True for the real positions of each row."""
+
+    shape: tuple[int | None, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Lengths:
+    """An int32 tensor `(batch,)` of the rows' real positions."""
+
+    shape: tuple[int | None, ...] = (None,)
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A layer under test.
+
+    Attributes:
+        make: Returns a new layer; keyword arguments reach its constructor.
+        inputs: The call arguments by name, the first first; a state is a
+            dict of its own.
+        constants: Call arguments that are not tensors.
+        bad_arguments: For each constructor argument that can be wrong, a
+            value that must be refused.
+        bad_shapes: Shapes that the first call argument must not have.
+        dropout: Constructor arguments that make training random.
+        length_axis: The axis of the first input along which it may be
+            padded, None for a layer that knows no sequences.
+        open_size: The size that open axes take when arrays are made.
+        exceptions: Names of tests that do not apply, each with the reason.
+    """
+
+    make: Callable[..., keras.layers.Layer]
+    inputs: Mapping[str, Floats | Ids | Mask | Lengths]
+    constants: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    bad_arguments: Mapping[str, object] = dataclasses.field(
+        default_factory=dict
+    )
+    bad_shapes: tuple[tuple[int, ...], ...] = ()
+    dropout: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    length_axis: int | None = 1
+    open_size: int = 7
+    exceptions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def arrays(self, batch_size=3, open_size=None, dtype="float32"):
+        """Random arrays for all inputs, by name; the last row is padded."""
+        generator = np.random.default_rng(0)
+        size = open_size or self.open_size
+        lengths = np.full(batch_size, size, "int32")
+        lengths[-1] = max(1, size - 3)
+
+        def array(name, kind):
+            shape = [batch_size] + [axis or size for axis in kind.shape[1:]]
+            if isinstance(kind, Floats):
+                return generator.normal(size=shape).astype(dtype)
+            if isinstance(kind, Ids):
+                return generator.integers(0, kind.high, shape, dtype="int32")
+            if isinstance(kind, Mask):
+                return np.arange(size) < lengths[:, None]
+            return lengths
+
+        return _map(array, self.inputs)
+
+    def symbols(self):
+        """Symbolic inputs, by name."""
+        dtypes = {Floats: None, Ids: "int32", Mask: "bool", Lengths: "int32"}
+        return _map(
+            lambda name, kind: keras.Input(
+                kind.shape[1:], dtype=dtypes[type(kind)], name=name
+            ),
+            self.inputs,
+        )
+
+    def call(self, layer, arrays, **kwargs):
+        """Calls the layer with a dict of inputs."""
+        first, *rest = self.inputs
+        return layer(
+            arrays[first],
+            **{name: arrays[name] for name in rest},
+            **self.constants,
+            **kwargs,
+        )
+
+    def model(self, **kwargs):
+        """A functional model of the layer alone."""
+        symbols = self.symbols()
+        return keras.Model(symbols, self.call(self.make(**kwargs), symbols))
+
+
+def _map(function, kinds):
+    return {
+        name: _map(function, kind)
+        if isinstance(kind, Mapping)
+        else function(name, kind)
+        for name, kind in kinds.items()
+    }
+
+
+SEQUENCE = Floats((None, None, 8))
+BAD_SEQUENCES = ((3, 8), (3, 7, 5), (2, 3, 7, 8))
+
+CASES = {
+    "FeedForward": Case(
+        make=lambda **kwargs: layers.FeedForward(
+            **{"intermediate_dim": 12, "activation": "gelu", **kwargs}
+        ),
+        inputs={"inputs": SEQUENCE},
+        bad_arguments={"intermediate_dim": 0, "dropout": 1.0},
+        bad_shapes=((8,), (3, 7, 5)),
+        dropout={"dropout": 0.5},
+    ),
+    "LearnedPositions": Case(
+        make=lambda **kwargs: layers.LearnedPositions(
+            **{"max_length": 9, **kwargs}
+        ),
+        inputs={"inputs": SEQUENCE},
+        bad_arguments={"max_length": 0},
+        bad_shapes=(*BAD_SEQUENCES, (3, 10, 8)),
+    ),
+    "LearnedPositions from a start": Case(
+        make=lambda **kwargs: layers.LearnedPositions(
+            **{"max_length": 15, **kwargs}
+        ),
+        inputs={"inputs": SEQUENCE, "start": Ids((None,), high=8)},
+        bad_shapes=BAD_SEQUENCES,
+    ),
+    "PaddingMask": Case(
+        make=layers.PaddingMask,
+        inputs={"inputs": SEQUENCE, "length": Lengths()},
+        bad_shapes=((3,),),
+        exceptions={
+            "test_padding_does_not_matter": "it tells where the padding is",
+            "test_precisions_agree": "its output is boolean",
+        },
+    ),
+    "Residual": Case(
+        make=lambda **kwargs: layers.Residual(
+            **{
+                "layer": layers.FeedForward(12, dtype=kwargs.get("dtype")),
+                **kwargs,
+            }
+        ),
+        inputs={"inputs": SEQUENCE},
+        bad_arguments={"layer": None, "dropout": -0.1, "epsilon": 0.0},
+        bad_shapes=((8,), (3, 7, 5)),
+        dropout={"dropout": 0.5},
+    ),
+    "Residual, normalized last, of attention": Case(
+        make=lambda **kwargs: layers.Residual(
+            **{
+                "layer": layers.SelfAttention(2, 4, dtype=kwargs.get("dtype")),
+                "norm_first": False,
+                **kwargs,
+            }
+        ),
+        inputs={"inputs": SEQUENCE, "padding_mask": Mask((None, None))},
+        bad_shapes=BAD_SEQUENCES,
+        dropout={"dropout": 0.5},
+    ),
+    "SelfAttention": Case(
+        make=lambda **kwargs: layers.SelfAttention(
+            **{"num_heads": 2, "key_dim": 4, **kwargs}
+        ),
+        inputs={"inputs": SEQUENCE, "padding_mask": Mask((None, None))},
+        bad_arguments={
+            "num_heads": 0,
+            "key_dim": -1,
+            "value_dim": 0,
+            "dropout": 1.0,
+        },
+        bad_shapes=BAD_SEQUENCES,
+        dropout={"dropout": 0.5},
+    ),
+    "SelfAttention, causal and rotary": Case(
+        make=lambda **kwargs: layers.SelfAttention(
+            **{
+                "num_heads": 2,
+                "key_dim": 4,
+                "value_dim": 3,
+                "causal": True,
+                "rotary": True,
+                **kwargs,
+            }
+        ),
+        inputs={"inputs": SEQUENCE},
+        bad_arguments={"key_dim": 3},
+        bad_shapes=BAD_SEQUENCES,
+        dropout={"dropout": 0.5},
+    ),
+    "SelfAttention, a step with a state": Case(
+        make=lambda **kwargs: layers.SelfAttention(
+            **{"num_heads": 2, "key_dim": 4, "causal": True, **kwargs}
+        ),
+        inputs={
+            "inputs": SEQUENCE,
+            "padding_mask": Mask((None, None)),
+            "state": {
+                "key": Floats((None, 2, 12, 4)),
+                "value": Floats((None, 2, 12, 4)),
+                "position": Ids((None,), high=5),
+            },
+        },
+        bad_shapes=BAD_SEQUENCES,
+        exceptions={
+            "test_padding_does_not_matter": "a state keeps what is past it",
+            "test_export_serves_the_same": "served outputs cannot be nested",
+        },
+    ),
+    "SinusoidalPositions": Case(
+        make=layers.SinusoidalPositions,
+        inputs={"inputs": SEQUENCE, "start": Ids((None,), high=100)},
+        bad_shapes=((3, 8), (3, 7, 5), (2, 3, 7, 8)),
+    ),
+    "TokenEmbedding": Case(
+        make=lambda **kwargs: layers.TokenEmbedding(
+            **{"vocabulary_size": 11, "dim": 8, **kwargs}
+        ),
+        inputs={"inputs": Ids((None, None), high=11)},
+        bad_arguments={"vocabulary_size": 0, "dim": 0},
+    ),
+    "TokenEmbedding, reversed": Case(
+        make=lambda **kwargs: layers.TokenEmbedding(
+            **{"vocabulary_size": 11, "dim": 8, **kwargs}
+        ),
+        inputs={"inputs": SEQUENCE},
+        constants={"reverse": True},
+        bad_shapes=((3, 7, 5),),
+        exceptions={
+            "test_mixed_precision": "logits are float32 under every policy",
+        },
+    ),
+}

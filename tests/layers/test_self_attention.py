@@ -1,0 +1,145 @@
+"""Tests of keras_xf.layers.SelfAttention.
+
+What every layer owes (configuration, saving, export, shapes, precision,
+gradients) is tested in tests/conformance; here is what only this layer does.
+"""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_xf.layers import SelfAttention
+
+
+@pytest.fixture
+def sequences():
+    return np.random.default_rng(0).normal(size=(3, 10, 8)).astype("float32")
+
+
+def test_equals_keras_multi_head_attention(sequences):
+    layer = SelfAttention(num_heads=2, key_dim=3, value_dim=5)
+    mask = np.arange(10) < np.array([[10], [4], [1]])
+    outputs = layer(sequences, padding_mask=mask)
+    peer = keras.layers.MultiHeadAttention(2, key_dim=3, value_dim=5)
+    peer.build(sequences.shape, sequences.shape)
+    kernel, bias, output_kernel, output_bias = layer.get_weights()
+    weights = []
+    for part, dim in zip(range(3), (3, 3, 5), strict=True):
+        place = slice(6 * part, 6 * part + 2 * dim)
+        weights.append(kernel[:, place].reshape(8, 2, dim))
+        weights.append(bias[place].reshape(2, dim))
+    weights += [output_kernel.reshape(2, 5, 8), output_bias]
+    peer.set_weights(weights)
+    np.testing.assert_allclose(
+        outputs,
+        peer(sequences, sequences, attention_mask=mask[:, None]),
+        atol=1e-5,
+    )
+
+
+def test_causal_outputs_do_not_know_the_future(sequences):
+    layer = SelfAttention(num_heads=2, key_dim=4, causal=True)
+    changed = sequences.copy()
+    changed[:, 6:] += 1
+    outputs, others = layer(sequences), layer(changed)
+    np.testing.assert_array_equal(outputs[:, :6], others[:, :6])
+    assert np.all(np.any(outputs[:, 6:] != others[:, 6:], axis=-1))
+
+
+def test_without_rotation_order_does_not_matter(sequences):
+    order = np.random.default_rng(1).permutation(10)
+    for rotary in (False, True):
+        layer = SelfAttention(num_heads=2, key_dim=4, rotary=rotary)
+        outputs = np.asarray(layer(sequences))[:, order]
+        shuffled = layer(sequences[:, order])
+        assert np.allclose(outputs, shuffled, atol=1e-5) is not rotary
+
+
+@pytest.mark.parametrize("rotary", [False, True])
+@pytest.mark.parametrize("pieces", [[10], [1] * 10, [4, 1, 3, 2]])
+def test_steps_equal_one_pass(sequences, pieces, rotary):
+    layer = SelfAttention(num_heads=2, key_dim=4, causal=True, rotary=rotary)
+    expected = layer(sequences)
+    state = layer.initial_state(batch_size=3, max_length=12)
+    outputs = []
+    for piece in np.split(sequences, np.cumsum(pieces)[:-1], axis=1):
+        output, state = layer(piece, state=state)
+        outputs.append(output)
+    np.testing.assert_allclose(
+        np.concatenate(outputs, axis=1), expected, atol=1e-6
+    )
+    np.testing.assert_array_equal(state["position"], [10, 10, 10])
+
+
+def test_rows_of_a_step_may_be_of_different_lengths(sequences):
+    layer = SelfAttention(num_heads=2, key_dim=4, causal=True, rotary=True)
+    expected = np.asarray(layer(sequences))
+    state = layer.initial_state(batch_size=3, max_length=10)
+    seen = np.zeros(3, int)
+    for lengths in ([5, 1, 3], [1, 0, 4], [4, 5, 1], [0, 4, 2]):
+        lengths = np.array(lengths)
+        width = max(lengths)
+        # What is not real is nonsense, which must leave nothing behind.
+        piece = np.full((3, width, 8), 1e3, "float32")
+        for row, length in enumerate(lengths):
+            piece[row, :length] = sequences[row, seen[row] :][:length]
+        mask = np.arange(width) < lengths[:, None]
+        outputs, state = layer(piece, padding_mask=mask, state=state)
+        for row, length in enumerate(lengths):
+            np.testing.assert_allclose(
+                outputs[row, :length],
+                expected[row, seen[row] :][:length],
+                atol=1e-6,
+            )
+        seen += lengths
+    np.testing.assert_array_equal(state["position"], seen)
+
+
+def test_both_projections_start_from_their_own_draws():
+    layer = SelfAttention(
+        num_heads=1, key_dim=8, kernel_initializer="orthogonal"
+    )
+    layer.build((None, None, 8))
+    kernel, _, output_kernel, _ = layer.get_weights()
+    assert not np.allclose(kernel[:, :8], output_kernel)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"num_heads": 0, "key_dim": 4},
+            "`num_heads` must be positive. Received: num_heads=0.",
+        ),
+        (
+            {"num_heads": 2, "key_dim": 0},
+            "`key_dim` must be positive. Received: key_dim=0.",
+        ),
+        (
+            {"num_heads": 2, "key_dim": 4, "value_dim": -1},
+            "`value_dim` must be positive. Received: value_dim=-1.",
+        ),
+        (
+            {"num_heads": 2, "key_dim": 3, "rotary": True},
+            "`key_dim` must be even if `rotary`. Received: key_dim=3.",
+        ),
+        (
+            {"num_heads": 2, "key_dim": 4, "dropout": 1.0},
+            "`dropout` must lie in [0, 1). Received: dropout=1.0.",
+        ),
+    ],
+)
+def test_rejects(arguments, message):
+    with pytest.raises(ValueError) as error:
+        SelfAttention(**arguments)
+    assert str(error.value) == message
+
+
+def test_rejects_a_state_if_not_causal(sequences):
+    layer = SelfAttention(num_heads=2, key_dim=4)
+    state = layer.initial_state(batch_size=3, max_length=10)
+    with pytest.raises(ValueError) as error:
+        layer(sequences, state=state)
+    assert "`state` needs `causal=True`. Received: causal=False." in str(
+        error.value
+    )

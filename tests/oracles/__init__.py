@@ -1,0 +1,1 @@
+"""Slow code in NumPy that shares nothing with what it judges."""
