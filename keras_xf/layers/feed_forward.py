@@ -1,6 +1,7 @@
 """Position-wise feed-forward network (Vaswani et al., 2017)."""
 
 import keras
+from keras import ops
 
 from keras_xf.checks import check
 from keras_xf.checks import check_shape
@@ -79,10 +80,12 @@ class FeedForward(keras.layers.Layer):
 
     def call(self, inputs, training=False):
         check_shape("inputs", inputs.shape, "(batch, ..., dim)", dim=self._dim)
-        x = self.widen(inputs)
+        # A product of matrices proper: that of a tensor of a higher rank makes
+        # TensorFlow compute and permute shapes around it.
+        x = self.widen(ops.reshape(inputs, (-1, self._dim)))
         if training and self.dropout:
             x = keras.random.dropout(x, self.dropout, seed=self.seed_generator)
-        return self.narrow(x)
+        return ops.reshape(self.narrow(x), ops.shape(inputs))
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)

@@ -124,8 +124,8 @@ class SelfAttention(keras.layers.Layer):
         check_shape(
             "inputs", inputs.shape, "(batch, length, dim)", dim=self._dim
         )
-        query, key, value = self._project(inputs)
         length = ops.shape(inputs)[1]
+        query, key, value = self._project(inputs, length)
         query_positions = ops.arange(length)
         if state is not None:
             query_positions = state["position"][:, None] + query_positions
@@ -150,6 +150,7 @@ class SelfAttention(keras.layers.Layer):
             seed=self.seed_generator,
         )
         outputs = self.output_projection(attention.merge_heads(outputs))
+        outputs = ops.reshape(outputs, (-1, length, self._dim))
         return outputs if state is None else (outputs, state)
 
     def initial_state(self, batch_size, max_length):
@@ -214,11 +215,19 @@ class SelfAttention(keras.layers.Layer):
             name=name,
         )
 
-    def _project(self, inputs):
-        projected = self.query_key_value(inputs)
-        keys = self.num_heads * self.key_dim
-        parts = ops.split(projected, [keys, 2 * keys], axis=-1)
-        return [attention.split_heads(part, self.num_heads) for part in parts]
+    def _project(self, inputs, length):
+        # A product of matrices proper: that of a tensor of rank 3 makes
+        # TensorFlow compute and permute shapes around it.
+        flat = ops.reshape(inputs, (-1, self._dim))
+        projected = ops.reshape(
+            self.query_key_value(flat),
+            (-1, length, self.num_heads, 2 * self.key_dim + self._value_dim),
+        )
+        return ops.split(
+            ops.transpose(projected, (0, 2, 1, 3)),
+            [self.key_dim, 2 * self.key_dim],
+            axis=-1,
+        )
 
     def _append(self, state, key, value, new_positions):
         return {

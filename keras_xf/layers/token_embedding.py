@@ -129,5 +129,11 @@ class TokenEmbedding(keras.layers.Layer):
         check_shape("inputs", vectors.shape, "(batch, ..., dim)", dim=self.dim)
         table = self.embeddings if self.tied else self.reverse_embeddings
         table = ops.cast(table, self.compute_dtype)
-        logits = ops.matmul(vectors, ops.transpose(table))
-        return ops.cast(logits, self._logits_dtype)
+        # A product of matrices proper, see FeedForward.
+        flat = ops.reshape(vectors, (-1, self.dim))
+        logits = ops.cast(
+            ops.matmul(flat, ops.transpose(table)), self._logits_dtype
+        )
+        return ops.reshape(
+            logits, (*ops.shape(vectors)[:-1], self.vocabulary_size)
+        )

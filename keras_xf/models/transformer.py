@@ -180,12 +180,14 @@ def build_language_model_step(model: keras.Model) -> StepModel:
     num_layers = sum(name.startswith("attention_") for name in stack)
 
     def initial_state(batch_size, max_length):
-        return {
-            f"attention_{index}": stack[f"attention_{index}"].initial_state(
-                batch_size, max_length
-            )
-            for index in range(num_layers)
-        }
+        state = {}
+        for index in range(num_layers):
+            name = f"attention_{index}"
+            state[name] = stack[name].initial_state(batch_size, max_length)
+            # All layers are at one position: what depends on it alone, such
+            # as the causal mask, is then computed once for all.
+            state["position"] = state[name].pop("position")
+        return state
 
     def step(token_ids, state, length=None):
         mask = None
@@ -205,10 +207,10 @@ def build_language_model_step(model: keras.Model) -> StepModel:
 def _apply(stack, token_ids, padding_mask, state=None):
     """Runs the stack over whole sequences or, with a state, over a step."""
     new_state = {}
+    position = None if state is None else state["position"]
     x = stack["embedding"](token_ids)
     if "positions" in stack:
-        start = state and state["attention_0"]["position"]
-        x = stack["positions"](x, start=start)
+        x = stack["positions"](x, start=position)
     x = stack["embedding_dropout"](x)
     num_layers = sum(name.startswith("attention_") for name in stack)
     for index in range(num_layers):
@@ -216,9 +218,11 @@ def _apply(stack, token_ids, padding_mask, state=None):
         if state is None:
             x = stack[name](x, padding_mask=padding_mask)
         else:
+            layer_state = {**state[name], "position": position}
             x, new_state[name] = stack[name](
-                x, padding_mask=padding_mask, state=state[name]
+                x, padding_mask=padding_mask, state=layer_state
             )
+            new_state["position"] = new_state[name].pop("position")
         x = stack[f"feed_forward_{index}"](x)
     if "norm" in stack:
         x = stack["norm"](x)

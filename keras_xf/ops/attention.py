@@ -49,7 +49,7 @@ def attend(
         Float tensor `(batch, num_heads, target_length, value_dim)`, of the
         dtype of `value`.
     """
-    weights = attention_weights(
+    weights, seen = _softmax(
         query,
         key,
         padding_mask=padding_mask,
@@ -59,7 +59,9 @@ def attend(
     )
     if dropout:
         weights = random.dropout(weights, dropout, seed=seed)
-    return ops.matmul(ops.cast(weights, value.dtype), value)
+    outputs = ops.matmul(ops.cast(weights, value.dtype), value)
+    # Zeroing the outputs touches fewer numbers than zeroing the weights.
+    return outputs if seen is None else outputs * ops.cast(seen, value.dtype)
 
 
 def attention_weights(
@@ -78,27 +80,15 @@ def attention_weights(
         wider: half precision neither sums nor exponentiates well. Rows sum to
         one, or are zero where a query may attend to nothing.
     """
-    # Scaling the query touches fewer numbers than scaling the logits.
-    query = query * (1.0 / math.sqrt(query.shape[-1]))
-    logits = ops.matmul(query, ops.swapaxes(key, -1, -2))
-    if logits.dtype != "float64":
-        logits = ops.cast(logits, "float32")
-    mask = combine_masks(
-        target_length=ops.shape(query)[2],
-        source_length=ops.shape(key)[2],
+    weights, seen = _softmax(
+        query,
+        key,
         padding_mask=padding_mask,
         attention_mask=attention_mask,
         causal=causal,
         query_positions=query_positions,
     )
-    if mask is None:
-        return _softmax(logits)
-    weights = _softmax(ops.where(mask, logits, MASKED_LOGIT))
-    if padding_mask is None and attention_mask is None:
-        return weights  # Every query sees at least its own position.
-    # A row with no key at all came out uniform.
-    seen = ops.any(mask, axis=-1, keepdims=True)
-    return weights * ops.cast(seen, weights.dtype)
+    return weights if seen is None else weights * ops.cast(seen, weights.dtype)
 
 
 def combine_masks(
@@ -173,34 +163,40 @@ def write(cache, new, new_positions):
     return ops.where(taken[:, None, :, None], moved, cache)
 
 
-def split_heads(x, num_heads: int):
-    """`(batch, length, num_heads * dim)` to `(batch, num_heads, length, dim)`.
-
-    Args:
-        x: Tensor whose last axis is known and divisible by `num_heads`.
-        num_heads: Number of heads.
-    """
-    length = ops.shape(x)[1]
-    x = ops.reshape(x, (-1, length, num_heads, x.shape[-1] // num_heads))
-    return ops.transpose(x, (0, 2, 1, 3))
-
-
 def merge_heads(x):
-    """`(batch, num_heads, length, dim)` to `(batch, length, num_heads * dim)`.
+    """`(batch, num_heads, length, dim)` to `(batch * length, num_heads * dim)`.
 
     Args:
         x: Tensor whose axes of heads and of the dim are known.
+
+    Returns:
+        A matrix, ready for the product with a kernel.
     """
-    length = ops.shape(x)[2]
-    merged = x.shape[1] * x.shape[3]
-    return ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (-1, length, merged))
-
-
-def _softmax(logits):
-    # Keras warns of a softmax over a single number.
-    return (
-        ops.ones_like(logits) if logits.shape[-1] == 1 else ops.softmax(logits)
+    return ops.reshape(
+        ops.transpose(x, (0, 2, 1, 3)), (-1, x.shape[1] * x.shape[3])
     )
+
+
+def _softmax(query, key, **masks):
+    """Weights, uniform where nothing is seen, and where something is."""
+    # Scaling the query touches fewer numbers than scaling the logits.
+    query = query * (1.0 / math.sqrt(query.shape[-1]))
+    logits = ops.matmul(query, ops.swapaxes(key, -1, -2))
+    if logits.dtype != "float64":
+        logits = ops.cast(logits, "float32")
+    mask = combine_masks(
+        target_length=ops.shape(query)[2],
+        source_length=ops.shape(key)[2],
+        **masks,
+    )
+    if mask is not None:
+        logits = ops.where(mask, logits, MASKED_LOGIT)
+    # Keras warns of a softmax over a single number.
+    single = logits.shape[-1] == 1
+    weights = ops.ones_like(logits) if single else ops.softmax(logits)
+    if masks["padding_mask"] is None and masks["attention_mask"] is None:
+        return weights, None  # A causal query sees itself at least.
+    return weights, ops.any(mask, axis=-1, keepdims=True)
 
 
 def _both(mask, other):

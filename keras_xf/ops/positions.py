@@ -44,17 +44,16 @@ def rotate(x, positions):
     Returns:
         Tensor like `x`.
     """
-    dim = x.shape[-1]
-    angles = _angles(positions, dim, x.dtype)
+    half = x.shape[-1] // 2
+    angles = _angles(positions, x.shape[-1], x.dtype)
     if len(angles.shape) == 3:
         angles = angles[:, None]
-    cosine = ops.cast(ops.cos(angles), x.dtype)
-    sine = ops.cast(ops.sin(angles), x.dtype)
-    first, second = x[..., : dim // 2], x[..., dim // 2 :]
-    return ops.concatenate(
-        [first * cosine - second * sine, second * cosine + first * sine],
-        axis=-1,
-    )
+    sine = ops.sin(angles)
+    sine = ops.concatenate([-sine, sine], axis=-1)
+    cosine = ops.cos(angles)
+    cosine = ops.concatenate([cosine, cosine], axis=-1)
+    swapped = ops.concatenate([x[..., half:], x[..., :half]], axis=-1)
+    return x * ops.cast(cosine, x.dtype) + swapped * ops.cast(sine, x.dtype)
 
 
 def _angles(positions, dim, dtype):

@@ -23,11 +23,10 @@ def test_equals_keras_multi_head_attention(sequences):
     peer = keras.layers.MultiHeadAttention(2, key_dim=3, value_dim=5)
     peer.build(sequences.shape, sequences.shape)
     kernel, bias, output_kernel, output_bias = layer.get_weights()
+    kernel, bias = kernel.reshape(8, 2, 11), bias.reshape(2, 11)
     weights = []
-    for part, dim in zip(range(3), (3, 3, 5), strict=True):
-        place = slice(6 * part, 6 * part + 2 * dim)
-        weights.append(kernel[:, place].reshape(8, 2, dim))
-        weights.append(bias[place].reshape(2, dim))
+    for place in (slice(0, 3), slice(3, 6), slice(6, 11)):
+        weights += [kernel[..., place], bias[:, place]]
     weights += [output_kernel.reshape(2, 5, 8), output_bias]
     peer.set_weights(weights)
     np.testing.assert_allclose(
@@ -101,7 +100,8 @@ def test_both_projections_start_from_their_own_draws():
     )
     layer.build((None, None, 8))
     kernel, _, output_kernel, _ = layer.get_weights()
-    assert not np.allclose(kernel[:, :8], output_kernel)
+    for start in range(0, 24, 8):
+        assert not np.allclose(kernel[:, start : start + 8], output_kernel)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,60 @@
+# Each target makes the environment that it needs, once: make, python3 and pip
+# suffice.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+OLDEST := .venv-oldest
+
+.PHONY: help demo test test-oldest lint format tutorials clean
+
+help:
+	@echo "make demo         train, compare, export and query a language model"
+	@echo "make test         run all tests"
+	@echo "make test-oldest  the same on the lowest versions that are allowed"
+	@echo "make lint         check style"
+	@echo "make format       mend style"
+	@echo "make tutorials    run the notebooks at full size and save them"
+	@echo "make clean        remove what was installed and built"
+
+# `venv` without pip, filled by the pip outside: Debian's python3 has no pip
+# to put inside.
+$(VENV)/.ready: setup.cfg pyproject.toml
+	$(PYTHON) -m venv --without-pip $(VENV)
+	$(PYTHON) -m pip --python $(RUN) install --quiet --editable ".[dev]"
+	@touch $@
+
+$(OLDEST)/.ready: setup.cfg pyproject.toml tests/oldest.py
+	$(PYTHON) -m venv --without-pip $(OLDEST)
+	$(PYTHON) tests/oldest.py > $(OLDEST)/constraints.txt
+	$(PYTHON) -m pip --python $(OLDEST)/bin/python install --quiet \
+	  --editable ".[dev]" --constraint $(OLDEST)/constraints.txt
+	@touch $@
+
+demo: $(VENV)/.ready
+	$(RUN) -m apps.language_model.train \
+	  --flagfile=apps/language_model/demo.flags
+	$(RUN) -m apps.language_model.compare --run_dir=runs/demo
+	$(RUN) -m export.saved_model --run_dir=runs/demo --export_dir=served/demo
+	$(RUN) export/clients/complete.py --export_dir=served/demo/text \
+	  --without=keras_xf
+
+test: $(VENV)/.ready
+	$(RUN) -m pytest
+
+test-oldest: $(OLDEST)/.ready
+	$(OLDEST)/bin/python -m pytest
+
+lint: $(VENV)/.ready
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+format: $(VENV)/.ready
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+tutorials: $(VENV)/.ready
+	$(RUN) tutorials/execute.py
+
+clean:
+	rm -rf $(VENV) $(OLDEST) build dist keras_xf.egg-info

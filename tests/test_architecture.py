@@ -1,0 +1,114 @@
+"""The rooms of the project, and who may import whom."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# A room imports only rooms of a lower rank.
+RANKS = {
+    "keras_xf.checks": 0,
+    "keras_xf.launch": 0,
+    "keras_xf.version": 0,
+    "keras_xf.ops": 1,
+    "keras_xf.text": 1,
+    "keras_xf.constraints": 2,
+    "keras_xf.losses": 2,
+    "keras_xf.metrics": 2,
+    "keras_xf.optimizers": 2,
+    "keras_xf.callbacks": 2,
+    "keras_xf.decoding": 2,
+    "keras_xf.data": 2,
+    "keras_xf.layers": 3,
+    "keras_xf.models": 4,
+    "keras_xf.convert": 5,
+    "keras_xf.serving": 5,
+    "keras_xf": 6,
+    "apps": 7,
+    "export": 7,
+    "benchmarks": 7,
+}
+# Programs, and the rooms whose work is TensorFlow's: graphs of strings, input
+# pipelines, loops, logs, SavedModels. Layers and ops are written on keras.ops.
+MAY_IMPORT_TENSORFLOW = {
+    "keras_xf.text",
+    "keras_xf.callbacks",
+    "keras_xf.data",
+    "keras_xf.decoding",
+    "keras_xf.serving",
+    "apps",
+    "export",
+    "benchmarks",
+}
+# Extras, and where each may be imported.
+MAY_IMPORT_EXTRA = {
+    "matplotlib": {"apps"},
+    "official": set(),
+    "sentencepiece": {"keras_xf.text"},
+    "tensorflow_text": {"keras_xf.text"},
+    "tf_keras": set(),
+}
+
+FILES = [
+    path
+    for folder in ("keras_xf", "apps", "export", "benchmarks")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+]
+
+
+def imported_modules(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def room_of(module):
+    parts = module.split(".")
+    for name in (".".join(parts[:2]), parts[0]):
+        if name in RANKS:
+            return name
+    return None
+
+
+def module_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_file_has_a_room(path):
+    module = module_of(path)
+    room = room_of(module)
+    assert room is not None
+    # A new folder or file of the library must not hide in its root.
+    assert room != "keras_xf" or module == "keras_xf"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_downwards(path):
+    room = room_of(module_of(path))
+    for module in imported_modules(path):
+        other = room_of(module)
+        if other is None or other == room:
+            continue
+        assert RANKS[other] < RANKS[room], f"{room} imports {other}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_are_public_and_in_their_place(path):
+    room = room_of(module_of(path))
+    for module in imported_modules(path):
+        assert not module.startswith(
+            (".", "keras.src", "tensorflow.python", "tests", "tutorials")
+        )
+        top = module.split(".")[0]
+        if top == "tensorflow":
+            assert room in MAY_IMPORT_TENSORFLOW, module
+        if top in MAY_IMPORT_EXTRA:
+            assert room in MAY_IMPORT_EXTRA[top], module

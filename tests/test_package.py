@@ -1,0 +1,101 @@
+"""What the package promises to those who install it."""
+
+import ast
+import configparser
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import keras_xf
+
+ROOT = Path(__file__).parent.parent
+HEAVY = ("matplotlib", "official", "tensorflow_text", "tf_keras")
+
+
+def run(code, **kwargs):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        **kwargs,
+    ).stdout
+
+
+def test_import_pulls_in_no_extra():
+    # TensorFlow and Keras themselves import what they find installed.
+    loaded = "print(*{n.split('.')[0] for n in sys.modules})"
+    ours = run(
+        "import sys, keras_xf, keras_xf.callbacks, keras_xf.data, "
+        "keras_xf.decoding, keras_xf.metrics, keras_xf.optimizers, "
+        f"keras_xf.serving, keras_xf.text; {loaded}",
+        cwd=ROOT,
+    ).split()
+    assert "keras_xf" in ours
+    assert not set(HEAVY) & set(ours)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"),
+            *("--no-build-isolation", "--wheel-dir", folder, ROOT),
+        ],
+        check=True,
+    )
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def test_wheel_holds_the_library_alone(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    folders = {name.split("/")[0] for name in names}
+    version = keras_xf.__version__
+    assert folders == {"keras_xf", f"keras_xf-{version}.dist-info"}
+    assert "keras_xf/py.typed" in names
+    sources = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "keras_xf").rglob("*.py")
+    }
+    assert sources <= set(names)
+
+
+def test_wheel_works_without_the_repository(wheel, tmp_path):
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    place = run(
+        "import keras_xf.layers; print(keras_xf.layers.__file__)",
+        cwd=tmp_path,
+    )
+    assert place.startswith(str(tmp_path))
+
+
+def test_core_needs_little():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    core = setup["options"]["install_requires"].split()
+    assert [name.split(">=")[0] for name in core] == [
+        "tensorflow",
+        "keras",
+        "absl-py",
+        "numpy",
+    ]
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted((ROOT / "keras_xf").rglob("*.py")),
+    ids=lambda p: str(p.relative_to(ROOT)),
+)
+def test_public_names_are_documented(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree)
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            assert node.name.startswith("_") or ast.get_docstring(node), (
+                node.name
+            )
