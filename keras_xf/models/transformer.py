@@ -2,8 +2,14 @@
 
 import keras
 
-from keras_xf import layers
 from keras_xf.checks import check
+from keras_xf.layers import FeedForward
+from keras_xf.layers import LearnedPositions
+from keras_xf.layers import PaddingMask
+from keras_xf.layers import Residual
+from keras_xf.layers import SelfAttention
+from keras_xf.layers import SinusoidalPositions
+from keras_xf.layers import TokenEmbedding
 from keras_xf.models.step_model import StepModel
 
 POSITIONS = ("sinusoidal", "learned", "rotary")
@@ -83,7 +89,7 @@ def build_language_model(
         return keras.initializers.GlorotUniform(seed=seeds.next())
 
     def residual(layer, name):
-        return layers.Residual(
+        return Residual(
             layer,
             norm_first=norm_first,
             dropout=dropout,
@@ -92,7 +98,7 @@ def build_language_model(
             name=name,
         )
 
-    embedding = layers.TokenEmbedding(
+    embedding = TokenEmbedding(
         vocabulary_size,
         hidden_dim,
         tied=tied,
@@ -104,11 +110,9 @@ def build_language_model(
     )
     stack = {"embedding": embedding}
     if positions == "sinusoidal":
-        stack["positions"] = layers.SinusoidalPositions(
-            dtype=dtype, name="positions"
-        )
+        stack["positions"] = SinusoidalPositions(dtype=dtype, name="positions")
     if positions == "learned":
-        stack["positions"] = layers.LearnedPositions(
+        stack["positions"] = LearnedPositions(
             max_length,
             embeddings_initializer=keras.initializers.RandomNormal(
                 stddev=0.02, seed=seeds.next()
@@ -120,7 +124,7 @@ def build_language_model(
         dropout, seed=seeds.next(), dtype=dtype, name="embedding_dropout"
     )
     for index in range(num_layers):
-        attention = layers.SelfAttention(
+        attention = SelfAttention(
             num_heads,
             hidden_dim // num_heads,
             causal=True,
@@ -131,7 +135,7 @@ def build_language_model(
             dtype=dtype,
             name="self_attention",
         )
-        feed_forward = layers.FeedForward(
+        feed_forward = FeedForward(
             intermediate_dim,
             activation=activation,
             kernel_initializer=kernel(),
@@ -149,7 +153,7 @@ def build_language_model(
 
     token_ids = keras.Input((None,), dtype="int32", name="token_ids")
     length = keras.Input((), dtype="int32", name="length")
-    mask = layers.PaddingMask(name="padding_mask")(token_ids, length)
+    mask = PaddingMask(name="padding_mask")(token_ids, length)
     logits, _ = _apply(stack, token_ids, mask)
     return keras.Model(
         {"token_ids": token_ids, "length": length},
@@ -195,7 +199,7 @@ def build_language_model_step(model: keras.Model) -> StepModel:
             mask = stack["padding_mask"](token_ids, length)
         return _apply(stack, token_ids, mask, state)
 
-    learned = isinstance(stack.get("positions"), layers.LearnedPositions)
+    learned = isinstance(stack.get("positions"), LearnedPositions)
     return StepModel(
         step=step,
         initial_state=initial_state,

@@ -1,0 +1,1 @@
+"""Language models: what the tokens before say of the next."""

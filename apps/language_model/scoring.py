@@ -1,0 +1,76 @@
+"""How well a language model predicts a text."""
+
+import dataclasses
+import math
+
+import keras
+import tensorflow as tf
+
+from apps.language_model.corpus import Corpus
+from keras_xf.data.windows import scored_windows
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """How well a text was predicted.
+
+    Attributes:
+        nats: Sum over all tokens of `-log p(token)`.
+        tokens: Number of tokens, an `EOS` after each document counted.
+        bytes: Number of bytes.
+    """
+
+    nats: float
+    tokens: int
+    bytes: int
+
+    @property
+    def bits_per_token(self) -> float:
+        """Mean over the tokens."""
+        return self.nats / math.log(2) / self.tokens
+
+    @property
+    def bits_per_byte(self) -> float:
+        """What a coder driven by the model would need for each byte.
+
+        The ends of the documents are paid for too.
+        """
+        return self.nats / math.log(2) / self.bytes
+
+
+def score_corpus(
+    model: keras.Model,
+    corpus: Corpus,
+    *,
+    window_length: int,
+    stride: int,
+    batch_size: int = 32,
+) -> Score:
+    """Predicts each token of a corpus once, from tokens before it alone.
+
+    Args:
+        model: A language model.
+        corpus: The text.
+        window_length: Tokens that the model sees at once.
+        stride: Tokens from window to window; each token but the first has at
+            least `window_length - stride` of context.
+        batch_size: Windows at once.
+    """
+    batches = scored_windows(
+        corpus.token_ids,
+        length=window_length,
+        batch_size=batch_size,
+        stride=stride,
+    )
+
+    @tf.function
+    def sum_batch(inputs, targets, weights):
+        logits = model(inputs, training=False)["logits"]
+        nats = tf.nn.sparse_softmax_cross_entropy_with_logits(
+            targets["logits"], logits
+        )
+        # In float64: a float32 sum over a corpus would lose digits.
+        return tf.reduce_sum(tf.cast(nats * weights["logits"], tf.float64))
+
+    nats = sum(float(sum_batch(*batch)) for batch in batches)
+    return Score(nats, len(corpus.token_ids), corpus.num_bytes)

@@ -1,0 +1,158 @@
+r"""Trains a language model on text files.
+
+Usage:
+
+    python -m apps.language_model.train --run_dir=runs/stdlib
+
+    python -m apps.language_model.train --run_dir=runs/mine \
+        --train_files=a.txt,b.txt.gz --validation_files=c.txt
+
+The first learns from the source files of Python's own standard library, found
+at run time. Options can also stand in a file, one flag per line, such as
+`--flagfile=apps/language_model/demo.flags`. The same command started again goes
+on where it was cut off.
+"""
+
+import dataclasses
+from typing import Literal
+
+import keras
+from absl import logging
+
+from apps.language_model.corpus import CorpusOptions
+from apps.language_model.corpus import read_corpus
+from apps.training import Result
+from apps.training import RunDirectory
+from apps.training import TrainingOptions
+from apps.training import fit
+from apps.training import plot_learning_curve
+from keras_xf.checks import check
+from keras_xf.data.windows import ShuffledWindows
+from keras_xf.data.windows import scored_windows
+from keras_xf.launch import launch
+from keras_xf.launch import option
+from keras_xf.metrics import BitsPerToken
+from keras_xf.text import ByteTokenizer
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(TrainingOptions, CorpusOptions):
+    # Model.
+    model: Literal["transformer"] = option("The kind of model.", "transformer")
+    num_layers: int = option("Blocks of attention and feed-forward.", 6)
+    hidden_dim: int = option("Width of the residual stream.", 256)
+    num_heads: int = option("Attention heads.", 8)
+    intermediate_dim: int = option("Width inside the feed-forward.", 1024)
+    activation: str = option("Activation inside the feed-forward.", "gelu")
+    dropout: float = option("Fraction dropped in training.", 0.0)
+    positions: Literal["sinusoidal", "learned", "rotary"] = option(
+        "How the model knows places in a window.", "rotary"
+    )
+    norm_first: bool = option("Normalize before sublayers, not after.", True)
+    tied: bool = option("One table for embeddings and logits.", True)
+    # Data.
+    window_length: int = option("Tokens of a training window.", 256)
+    validation_tokens: int | None = option(
+        "Validate on no more than the first so many tokens; all if none.",
+        100_000,
+    )
+
+    def __post_init__(self):
+        TrainingOptions.__post_init__(self)
+        CorpusOptions.__post_init__(self)
+        check(
+            self.window_length > 0,
+            "`window_length` must be positive.",
+            window_length=self.window_length,
+        )
+        check(
+            self.validation_tokens is None or self.validation_tokens > 0,
+            "`validation_tokens` must be positive.",
+            validation_tokens=self.validation_tokens,
+        )
+
+
+def train(options: Options) -> Result:
+    """Trains, or goes on training, in the run directory.
+
+    Args:
+        options: The options.
+
+    Returns:
+        The result; the run directory holds all that it left.
+
+    Raises:
+        ValueError: If an option or a file is wrong, or the run directory is
+            of another model or of other data.
+    """
+    tokenizer = ByteTokenizer()
+    corpus = read_corpus(options.files("train"), tokenizer)
+    windows = ShuffledWindows(
+        corpus.token_ids,
+        length=options.window_length,
+        batch_size=options.batch_size,
+        seed=options.seed,
+    )
+    logging.info(
+        "training text: %d files, %d bytes, %d steps an epoch",
+        len(corpus.documents),
+        corpus.num_bytes,
+        windows.steps_per_epoch,
+    )
+    fingerprint = {
+        "train_sha256": corpus.sha256,
+        "window_length": options.window_length,
+    }
+    validation_set = None
+    if validation_files := options.files("validation"):
+        validation = read_corpus(validation_files, tokenizer)
+        validation_set = scored_windows(
+            validation.token_ids[: options.validation_tokens],
+            length=options.window_length,
+            # Rows do not depend on each other, and these have no gradient.
+            batch_size=4 * options.batch_size,
+        )
+        fingerprint["validation_sha256"] = validation.sha256
+        fingerprint["validation_tokens"] = options.validation_tokens
+    run = RunDirectory(options.run_dir)
+    result = fit(
+        options,
+        model_json=_describe(options, tokenizer),
+        make_train_set=windows.dataset,
+        validation_set=validation_set,
+        loss={
+            "logits": keras.losses.SparseCategoricalCrossentropy(
+                from_logits=True, reduction="mean_with_sample_weight"
+            )
+        },
+        make_metrics=lambda: {"logits": [BitsPerToken()]},
+        # Counts tokens alike on one device and on many, unlike the loss.
+        monitor="val_bits_per_token",
+        data_fingerprint=fingerprint,
+    )
+    tokenizer.save(run.path / "text")
+    plot_learning_curve(run.history, run.path / "learning_curve.png")
+    logging.info(
+        "%s after %d steps and %.0f seconds of training, in %s",
+        result.stopped_because,
+        result.step,
+        result.training_seconds,
+        run.path,
+    )
+    return result
+
+
+def _describe(options, tokenizer):
+    names = (
+        *("num_layers", "hidden_dim", "num_heads", "intermediate_dim"),
+        *("activation", "dropout", "positions", "norm_first", "tied", "seed"),
+    )
+    arguments = {name: getattr(options, name) for name in names}
+    arguments["vocabulary_size"] = tokenizer.vocabulary_size
+    if options.positions == "learned":
+        arguments["max_length"] = options.window_length
+    return {"builder": "build_language_model", "arguments": arguments}
+
+
+if __name__ == "__main__":
+    launch(Options, train)

@@ -1,0 +1,15 @@
+"""Strings to token ids and back, as graph operations that export."""
+
+from keras_xf.text import special_ids
+from keras_xf.text.byte_tokenizer import ByteTokenizer
+from keras_xf.text.tokenizer import Tokenizer
+from keras_xf.text.tokenizer import load_tokenizer
+from keras_xf.text.tokenizer import register_tokenizer
+
+__all__ = [
+    "ByteTokenizer",
+    "Tokenizer",
+    "load_tokenizer",
+    "register_tokenizer",
+    "special_ids",
+]
