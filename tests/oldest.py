@@ -21,4 +21,6 @@ def lowest_versions(path: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    print("\n".join(lowest_versions(Path(__file__).parent.parent / "setup.cfg")))
+    print(
+        "\n".join(lowest_versions(Path(__file__).parent.parent / "setup.cfg"))
+    )

@@ -14,6 +14,7 @@ on where it was cut off.
 """
 
 import dataclasses
+import functools
 from typing import Literal
 
 import keras
@@ -24,6 +25,7 @@ from apps.language_model.corpus import read_corpus
 from apps.training import Result
 from apps.training import RunDirectory
 from apps.training import TrainingOptions
+from apps.training import devices
 from apps.training import fit
 from apps.training import plot_learning_curve
 from keras_xf.checks import check
@@ -85,6 +87,7 @@ def train(options: Options) -> Result:
         ValueError: If an option or a file is wrong, or the run directory is
             of another model or of other data.
     """
+    devices.prepare(options)
     tokenizer = ByteTokenizer()
     corpus = read_corpus(options.files("train"), tokenizer)
     windows = ShuffledWindows(
@@ -103,10 +106,11 @@ def train(options: Options) -> Result:
         "train_sha256": corpus.sha256,
         "window_length": options.window_length,
     }
-    validation_set = None
+    make_validation_set = None
     if validation_files := options.files("validation"):
         validation = read_corpus(validation_files, tokenizer)
-        validation_set = scored_windows(
+        make_validation_set = functools.partial(
+            scored_windows,
             validation.token_ids[: options.validation_tokens],
             length=options.window_length,
             # Rows do not depend on each other, and these have no gradient.
@@ -119,7 +123,7 @@ def train(options: Options) -> Result:
         options,
         model_json=_describe(options, tokenizer),
         make_train_set=windows.dataset,
-        validation_set=validation_set,
+        make_validation_set=make_validation_set,
         loss={
             "logits": keras.losses.SparseCategoricalCrossentropy(
                 from_logits=True, reduction="mean_with_sample_weight"
