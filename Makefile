@@ -31,13 +31,16 @@ $(OLDEST)/.ready: setup.cfg pyproject.toml tests/oldest.py
 	  --editable ".[dev]" --constraint $(OLDEST)/constraints.txt
 	@touch $@
 
+# TensorFlow tells at each start which GPU it did not find.
+demo: export TF_CPP_MIN_LOG_LEVEL := 3
 demo: $(VENV)/.ready
 	$(RUN) -m apps.language_model.train \
 	  --flagfile=apps/language_model/demo.flags
-	$(RUN) -m apps.language_model.compare --run_dir=runs/demo
+	$(RUN) -m apps.language_model.report --run_dir=runs/demo
 	$(RUN) -m export.saved_model --run_dir=runs/demo --export_dir=served/demo
-	$(RUN) export/clients/complete.py --export_dir=served/demo/text \
-	  --without=keras_xf
+	$(RUN) -m export.complete --without=keras_xf --temperature=0.7 \
+	  --saved_model=served/demo/text/$$(ls served/demo/text | sort -n | tail -1) \
+	  --prompt="import " --prompt="def __init__(self, " --prompt="    for "
 
 test: $(VENV)/.ready
 	$(RUN) -m pytest

@@ -1,0 +1,46 @@
+"""What all training programs share.
+
+A program inherits `TrainingOptions` and calls `fit`; a run directory, resuming,
+checkpoints, reports and exit codes come with it:
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Options(TrainingOptions):
+        train_files: tuple[str, ...] = option("Text files to learn from.")
+
+    def train(options: Options) -> None:
+        windows = ShuffledWindows(...)
+        result = fit(
+            options,
+            model_json={"builder": "build_language_model", "arguments": {...}},
+            make_train_set=windows.dataset,
+            loss={"logits": keras.losses.SparseCategoricalCrossentropy(...)},
+            make_metrics=lambda: {"logits": [BitsPerToken()]},
+            make_validation_set=lambda: scored_windows(...),
+            data_fingerprint={"sha256": ..., "length": 128},
+        )
+        run = RunDirectory(options.run_dir)
+        plot_learning_curve(run.history, run.path / "learning_curve.png")
+
+    if __name__ == "__main__":
+        launch(Options, train)
+"""
+
+from apps.training.devices import prepare
+from apps.training.exits import NonFiniteError
+from apps.training.exits import Preempted
+from apps.training.fit import Result
+from apps.training.fit import fit
+from apps.training.learning_curve import plot_learning_curve
+from apps.training.options import TrainingOptions
+from apps.training.run_directory import RunDirectory
+
+__all__ = [
+    "NonFiniteError",
+    "Preempted",
+    "Result",
+    "RunDirectory",
+    "TrainingOptions",
+    "fit",
+    "plot_learning_curve",
+    "prepare",
+]

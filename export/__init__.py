@@ -1,0 +1,1 @@
+"""Programs that serve what was trained, and clients of what is served."""

@@ -1,0 +1,155 @@
+r"""Exports a run's language model for TF Serving.
+
+Usage:
+
+    python -m export.saved_model \
+        --run_dir=runs/stdlib --export_dir=served/stdlib
+
+Writes two served directories, each with the same new version number: `tokens`,
+which takes and gives token ids, and `text`, which takes and gives strings. Of
+the run it reads `model.keras`, `model.json` and `text/` alone.
+"""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+
+import keras
+from absl import logging
+
+from keras_xf import models
+from keras_xf import serving
+from keras_xf.checks import check
+from keras_xf.launch import launch
+from keras_xf.launch import option
+from keras_xf.text import load_tokenizer
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    # Files.
+    run_dir: str = option("The run directory of a language model.")
+    export_dir: str = option("Receives tokens/<version> and text/<version>.")
+    model_file: str = option(
+        "The model's file in the run directory.", "model.keras"
+    )
+    version: int | None = option(
+        "Number of the version; the one after the highest if none.", None
+    )
+    # Limits.
+    max_new_tokens: int = option("Most tokens that a request may get.", 128)
+    max_prompt_length: int | None = option(
+        "Longest prompt, in tokens; what the model has positions for if none.",
+        None,
+    )
+    top_k: int | None = option(
+        "Tokens that sampling draws from, the most probable; all if none.", None
+    )
+
+
+def export(options: Options) -> tuple[Path, Path]:
+    """Publishes the next version, or the given one.
+
+    Args:
+        options: The options.
+
+    Returns:
+        The version's folders for token ids and for text.
+
+    Raises:
+        ValueError: If the run directory lacks a file, or one that cannot be
+            read; if the version exists, or the export directory cannot be
+            written; if an option does not go with the model.
+    """
+    run_dir = Path(options.run_dir)
+    description = _read_description(run_dir)
+    tokenizer = load_tokenizer(run_dir / "text")
+    model = _load_model(run_dir, options.model_file)
+    bundles = serving.language_model_bundles(
+        models.build_step(description, model),
+        tokenizer,
+        max_new_tokens=options.max_new_tokens,
+        top_k=options.top_k,
+        max_prompt_length=options.max_prompt_length,
+    )
+    folders = serving.publish(
+        bundles,
+        options.export_dir,
+        version=options.version,
+        origin={
+            "model": description,
+            "dtype_policies": _dtype_policies(model),
+            "run_sha256": {
+                name: _sha256(run_dir / name)
+                for name in ("model.json", options.model_file)
+            },
+        },
+    )
+    for folder in folders.values():
+        logging.info("published %s", folder)
+    return folders["tokens"], folders["text"]
+
+
+def _read_description(run_dir):
+    path = run_dir / "model.json"
+    check(
+        run_dir.is_dir(),
+        "`run_dir` must be a directory.",
+        run_dir=str(run_dir),
+    )
+    check(
+        path.is_file(),
+        "`run_dir` must hold a file model.json.",
+        run_dir=str(run_dir),
+    )
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        check(
+            False,
+            "`model.json` must be JSON.",
+            path=str(path),
+            error=str(error),
+        )
+    check(
+        isinstance(description, dict)
+        and description.keys() >= {"builder", "arguments"},
+        "`model.json` must hold a `builder` and its `arguments`.",
+        path=str(path),
+        content=description,
+    )
+    return description
+
+
+def _load_model(run_dir, model_file):
+    path = run_dir / model_file
+    check(
+        path.is_file(),
+        f"`run_dir` must hold a file {model_file}.",
+        run_dir=str(run_dir),
+    )
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:
+        # Keras lets through whatever zip, JSON and HDF5 raise.
+        check(
+            False,
+            f"`{model_file}` must be a Keras model that can be read.",
+            path=str(path),
+            error=f"{type(error).__name__}: {error}",
+        )
+
+
+def _dtype_policies(model):
+    layers = [layer for layer in model.layers if layer.weights]
+    return sorted({layer.dtype_policy.name for layer in layers})
+
+
+def _sha256(path):
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+if __name__ == "__main__":
+    launch(Options, export)

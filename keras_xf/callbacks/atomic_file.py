@@ -1,0 +1,43 @@
+"""Files that are there whole or not at all."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def atomic_file(path: str | Path) -> Iterator[Path]:
+    """Gives a path to write to; what stands there then replaces `path`.
+
+    A process that dies in between leaves the old file as it was, and a hidden
+    file beside it that the next writer overwrites.
+
+    Args:
+        path: The file to replace or to make.
+    """
+    path = Path(path)
+    # Same folder, so that renaming is atomic; same ending, which Keras asks of
+    # a `.keras` file; the same name each time, so that none pile up.
+    aside = path.with_name(f".{path.name}")
+    try:
+        yield aside
+        sync(aside)
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Waits until a file, or a folder's list of names, is on the disk."""
+    if path.is_file():
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+    elif os.name == "posix":
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,54 @@
+"""The manifest: what a served directory says about where it comes from."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from keras_xf.serving.bundle import ASSETS
+from keras_xf.serving.bundle import Bundle
+from keras_xf.serving.contract import signature_table
+from keras_xf.version import __version__
+
+MANIFEST = "assets.extra/keras_xf_export.json"
+
+
+def write_manifest(
+    bundle: Bundle, saved_model_dir: str | Path, origin: Mapping
+) -> None:
+    """Writes `assets.extra/keras_xf_export.json` into a SavedModel.
+
+    It holds the versions of the libraries, `origin`, the bundle's limits, the
+    table of the signatures and the SHA-256 of each file in `assets/`.
+
+    Args:
+        bundle: What was saved.
+        saved_model_dir: Where it was saved.
+        origin: What the exporting program knows of the model, ready for JSON.
+    """
+    saved_model_dir = Path(saved_model_dir)
+    content = {
+        "versions": {
+            "keras_xf": __version__,
+            "keras": keras.__version__,
+            "tensorflow": tf.__version__,
+        },
+        **origin,
+        "limits": dict(bundle.limits),
+        "signatures": signature_table(saved_model_dir),
+        "assets_sha256": {
+            str(path.relative_to(saved_model_dir / ASSETS)): _sha256(path)
+            for path in sorted((saved_model_dir / ASSETS).rglob("*"))
+            if path.is_file()
+        },
+    }
+    path = saved_model_dir / MANIFEST
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,148 @@
+"""Publishing: versions of served directories that appear whole or not at all.
+
+A model server polls `<export_dir>/<bundle>` and loads any numbered folder it
+sees. So a version is written aside, under a name that is no number but in the
+same file system, checked there, and renamed.
+"""
+
+import contextlib
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from keras_xf.callbacks.atomic_file import sync
+from keras_xf.checks import check
+from keras_xf.serving.bundle import Bundle
+from keras_xf.serving.contract import contract_violations
+from keras_xf.serving.manifest import write_manifest
+from keras_xf.serving.verification import verify
+
+_STAGING_PREFIX = ".export-"
+# Far longer than any export takes: older ones were killed.
+_STALE_SECONDS = 24 * 60 * 60
+
+
+def publish(
+    bundles: Mapping[str, Bundle],
+    export_dir: str | Path,
+    *,
+    version: int | None = None,
+    origin: Mapping | None = None,
+) -> dict[str, Path]:
+    """Saves bundles as one version each, all of the same number.
+
+    Args:
+        bundles: What to save, by the names of their served directories.
+        export_dir: Holds the served directories; made where it is missing.
+        version: Number of the version, the one after the highest by default.
+        origin: What the manifests are to say about the model.
+
+    Returns:
+        The versions' folders, `<export_dir>/<bundle>/<version>`.
+
+    Raises:
+        ValueError: If the version exists, `export_dir` cannot be written, or a
+            SavedModel does not keep the contract or differs from the live
+            bundle. Nothing is published then.
+    """
+    export_dir = Path(export_dir)
+    _check_version(bundles, export_dir, version)
+    with _staging(export_dir) as staging:
+        for name, bundle in bundles.items():
+            _write(bundle, staging / name, origin or {})
+        # Only now, since others may have published in the meantime.
+        if version is None:
+            version = _next_version(bundles, export_dir)
+        _check_version(bundles, export_dir, version)
+        folders = {name: export_dir / name / str(version) for name in bundles}
+        _rename({staging / name: folders[name] for name in bundles})
+    return folders
+
+
+def _check_version(names, export_dir, version):
+    if version is None:
+        return
+    check(version > 0, "`version` must be positive.", version=version)
+    for name in names:
+        check(
+            version not in _versions(export_dir / name),
+            "`version` must not exist: versions are never overwritten.",
+            version=version,
+            directory=str(export_dir / name),
+        )
+
+
+def _next_version(names, export_dir):
+    versions = [_versions(export_dir / name) for name in names]
+    return max(set().union(*versions), default=0) + 1
+
+
+def _versions(directory):
+    if not directory.is_dir():
+        return set()
+    names = [path.name for path in directory.iterdir()]
+    # As a server reads them, for which 007 is 7.
+    return {int(name) for name in names if name.isdecimal()}
+
+
+@contextlib.contextmanager
+def _staging(export_dir):
+    """A folder in `export_dir` that is gone afterwards."""
+    try:
+        export_dir.mkdir(parents=True, exist_ok=True)
+        _remove_stale(export_dir)
+        staging = Path(tempfile.mkdtemp(prefix=_STAGING_PREFIX, dir=export_dir))
+    except OSError as error:
+        check(
+            False,
+            "`export_dir` must be a directory that can be written.",
+            export_dir=str(export_dir),
+            error=error.strerror,
+        )
+    try:
+        yield staging
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _remove_stale(export_dir):
+    for path in export_dir.glob(f"{_STAGING_PREFIX}*"):
+        # One that is at work may be done, and gone, at any time.
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime < time.time() - _STALE_SECONDS:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _write(bundle, directory, origin):
+    bundle.save(directory)
+    violations = contract_violations(
+        directory,
+        signatures={"serving_default", *bundle.signatures},
+        core_ops_only=bundle.core_ops_only,
+    )
+    check(
+        not violations,
+        "`bundles` must keep the serving contract.",
+        violations=violations,
+    )
+    write_manifest(bundle, directory, origin)
+    verify(bundle, directory)
+    # A rename may reach the disk before what was written to the files.
+    for path in directory.rglob("*"):
+        sync(path)
+
+
+def _rename(moves):
+    """Renames folders, all or none."""
+    moved = []
+    try:
+        for source, target in moves.items():
+            target.parent.mkdir(exist_ok=True)
+            source.rename(target)
+            moved.append((source, target))
+    except BaseException:
+        for source, target in moved:
+            target.rename(source)
+        raise

@@ -1,0 +1,297 @@
+"""Tests of apps.training.fit within one process.
+
+That a run which dies goes on with the same bits, test_training_resume tests.
+"""
+
+import dataclasses
+import threading
+
+import keras
+import numpy as np
+import pytest
+
+from apps.training import RunDirectory
+from keras_xf.callbacks.history_file import read_history
+from tests.apps import training_program
+
+
+@pytest.fixture
+def options(tmp_path):
+    return training_program.Options(
+        run_dir=str(tmp_path / "run"),
+        train_steps=6,
+        save_every_steps=3,
+        batch_size=8,
+        schedule="constant",
+        log_every_steps=0,
+        # It could not be turned off again for the tests behind these.
+        deterministic=False,
+    )
+
+
+def train(options, **changes):
+    """Trains with changed options and, where they are none, arguments."""
+    names = {field.name for field in dataclasses.fields(options)}
+    arguments = {n: changes.pop(n) for n in set(changes) - names}
+    options = dataclasses.replace(options, **changes)
+    return training_program.train(options, **arguments)
+
+
+def weights_of(path):
+    return keras.saving.load_model(path, compile=False).get_weights()
+
+
+def assert_all_equal(actual, expected):
+    for a, e in zip(actual, expected, strict=True):
+        np.testing.assert_array_equal(a, e)
+
+
+def test_a_run_leaves_its_files_and_can_be_prolonged(options):
+    first = train(options, tensorboard=True)
+    run = RunDirectory(options.run_dir)
+    assert (first.step, first.stopped_because) == (6, "finished")
+    assert 0 < first.training_seconds < 600
+    assert first.history == read_history(run.history)
+    assert [row["step"] for row in first.history] == [3, 6]
+    expected = {
+        "accuracy",
+        "learning_rate",
+        "loss",
+        "step",
+        "training_seconds",
+        "val_accuracy",
+        "val_loss",
+    }
+    assert set(first.history[0]) == expected
+    assert sorted(path.name for path in run.path.iterdir()) == [
+        "checkpoints",
+        "history.csv",
+        "logs",
+        "model.json",
+        "model.keras",
+        "options.flags",
+    ]
+    assert run.read_model_json() == {
+        "builder": "tiny",
+        "arguments": {"dropout": 0.3},
+    }
+
+    # Started again, it is over already.
+    again = train(options)
+    assert (again.step, again.stopped_because) == (6, "finished")
+    assert again.history == first.history
+    assert_all_equal(again.model.get_weights(), first.model.get_weights())
+
+    # With more steps it goes on, and is what it had been with them at once.
+    longer = train(options, train_steps=10)
+    at_once = train(
+        options, train_steps=10, run_dir=options.run_dir + "_at_once"
+    )
+    assert (longer.step, longer.stopped_because) == (10, "finished")
+    assert [row["step"] for row in longer.history] == [3, 6, 9, 10]
+    assert_all_equal(longer.model.get_weights(), at_once.model.get_weights())
+    assert longer.training_seconds > first.training_seconds
+
+
+def test_without_validation_the_last_model_is_kept(options):
+    result = train(options, make_validation_set=None, make_metrics=None)
+    assert set(result.history[0]) == {
+        "learning_rate",
+        "loss",
+        "step",
+        "training_seconds",
+    }
+    path = RunDirectory(options.run_dir).model
+    assert_all_equal(weights_of(path), result.model.get_weights())
+
+
+def test_more_is_better_where_the_monitor_says_so(options):
+    result = train(
+        options,
+        train_steps=9,
+        learning_rate=0.1,
+        monitor="val_accuracy",
+        monitor_mode="max",
+    )
+    accuracies = [row["val_accuracy"] for row in result.history]
+    # Else the test would say nothing.
+    assert accuracies.index(max(accuracies)) < 2
+    path = RunDirectory(options.run_dir).model
+    best = keras.saving.load_model(path, compile=False)
+    x, labels = training_program.examples(seed=7, count=16)
+    logits = best({"x": x})["logits"]
+    accuracy = np.mean(np.argmax(logits, axis=-1) == labels)
+    np.testing.assert_allclose(accuracy, max(accuracies))
+
+
+def test_time_ends_a_run_at_a_checkpoint(options):
+    # The second epoch would take as long as the first, and that is too long.
+    result = train(options, max_train_seconds=1e-3)
+    assert (result.step, result.stopped_because) == (3, "time")
+    again = train(options, max_train_seconds=1e-3)
+    assert (again.step, again.stopped_because) == (3, "time")
+    more = train(options, max_train_seconds=600.0)
+    assert (more.step, more.stopped_because) == (6, "finished")
+
+
+def test_a_callback_can_end_a_run_and_keeps_its_state(options):
+    class Stop(keras.callbacks.Callback):
+        def __init__(self, patience):
+            super().__init__()
+            self.patience = patience
+            self.counts = {"epochs": 0, "values": [np.float32(0.1)]}
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.counts["epochs"] += 1
+            self.model.stop_training = self.counts["epochs"] >= self.patience
+
+    def fit(patience, train_steps):
+        stop = Stop(patience)
+        changed = dataclasses.replace(options, train_steps=train_steps)
+        result = training_program.train(changed, callbacks=[stop])
+        return result.step, result.stopped_because, stop
+
+    step, because, _ = fit(patience=9, train_steps=6)
+    assert (step, because) == (6, "finished")
+    # It has counted two epochs before this process, and goes on.
+    step, because, stop = fit(patience=3, train_steps=60)
+    assert (step, because) == (9, "callback")
+    assert stop.counts == {"epochs": 3, "values": [np.float32(0.1)]}
+    assert stop.patience == 3
+    step, because, _ = fit(patience=3, train_steps=60)
+    assert (step, because) == (9, "callback")
+
+
+def test_a_new_run_begins_with_the_weights_of_another(options):
+    train(options, train_steps=3)
+    source = RunDirectory(options.run_dir).model
+    changes = {
+        "run_dir": options.run_dir + "_new",
+        "init_from": str(source),
+        # Too little to be seen in float32.
+        "learning_rate": 1e-30,
+        "train_steps": 3,
+    }
+    new = train(options, **changes)
+    for variable, expected in zip(
+        new.model.weights, weights_of(source), strict=True
+    ):
+        if variable.trainable:
+            np.testing.assert_array_equal(variable, expected)
+    # Where it goes on, it keeps its own.
+    longer = train(options, **{**changes, "init_from": "gone", "seed": 0})
+    assert_all_equal(longer.model.get_weights(), new.model.get_weights())
+
+
+def test_other_data_is_refused(options):
+    fingerprint = {"files": ["a"], "sha256": "12", "length": 8}
+    train(options, train_steps=3, data_fingerprint=fingerprint)
+    other = {"files": ["a"], "sha256": "34", "width": 8}
+    with pytest.raises(ValueError) as error:
+        train(options, data_fingerprint=other)
+    assert str(error.value) == (
+        "`run_dir` must not hold a run on other data. These differ, there and "
+        "here. Received: sha256=('12', '34'), length=(8, 'missing'), "
+        "width=('missing', 8)."
+    )
+    # Nothing of the refused run is left.
+    assert "--train_steps=3\n" in (
+        RunDirectory(options.run_dir).options.read_text()
+    )
+
+
+def test_a_model_of_other_variables_is_refused(options):
+    train(options, train_steps=3, dropout=0.0)
+
+    def make_model():
+        x = keras.Input((training_program.DIM,), name="x")
+        logits = keras.layers.Dense(training_program.NUM_CLASSES)(x)
+        return keras.Model({"x": x}, {"logits": logits})
+
+    with pytest.raises(ValueError) as error:
+        train(options, make_model=make_model, dropout=0.0)
+    adam = "optimizer/adamw/dense"
+    extra = [
+        "model/dense/bias#2",
+        "model/dense/kernel#2",
+        f"{adam}_bias_momentum#2",
+        f"{adam}_bias_velocity#2",
+        f"{adam}_kernel_momentum#2",
+        f"{adam}_kernel_velocity#2",
+    ]
+    kernel = "float32 (6, 16), not float32 (6, 4)"
+    bias = "float32 (16,), not float32 (4,)"
+    different = [
+        f"model/dense/bias: {bias}",
+        f"model/dense/kernel: {kernel}",
+        f"{adam}_bias_momentum: {bias}",
+        f"{adam}_bias_velocity: {bias}",
+        f"{adam}_kernel_momentum: {kernel}",
+        f"{adam}_kernel_velocity: {kernel}",
+    ]
+    assert str(error.value) == (
+        "The checkpoint must hold the variables of the model. Received: "
+        f"missing=[], extra={extra}, different={different}."
+    )
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+@pytest.mark.parametrize("is_known", [True, False])
+def test_data_that_ends_too_early_is_refused(options, is_known):
+    def make_train_set(first_step):
+        batches = training_program.make_train_set(first_step).take(5)
+        return batches if is_known else batches.filter(lambda x, y: True)
+
+    with pytest.raises(ValueError) as error:
+        train(options, make_train_set=make_train_set)
+    received = "first_step=0, batches=5, steps=6" if is_known else "last_step=5"
+    assert str(error.value) == (
+        f"`make_train_set` must give batches for all steps. "
+        f"Received: {received}."
+    )
+    run = RunDirectory(options.run_dir)
+    steps = [path.name for path in run.checkpoints.glob("*")]
+    assert steps == ([] if is_known else ["3"])
+
+
+@pytest.mark.parametrize(
+    ("make", "batches"),
+    [(lambda data: data.repeat(), "'endless'"), (lambda data: data.take(0), 0)],
+)
+def test_a_validation_set_without_end_or_batch_is_refused(
+    options, make, batches
+):
+    data = training_program.make_validation_set()
+    with pytest.raises(ValueError) as error:
+        train(options, make_validation_set=lambda: make(data))
+    assert str(error.value) == (
+        "`make_validation_set` must return a finite set that has a batch. "
+        f"Received: batches={batches}."
+    )
+
+
+def test_a_validation_set_of_unknown_size_is_counted(options):
+    def make_validation_set():
+        data = training_program.make_validation_set()
+        return data.filter(lambda x, y: True)
+
+    # Keras would warn, and warnings are errors here.
+    result = train(options, make_validation_set=make_validation_set)
+    assert "val_loss" in result.history[0]
+
+
+def test_early_stopping_needs_validation(options):
+    with pytest.raises(ValueError) as error:
+        train(options, early_stopping_patience=1, make_validation_set=None)
+    assert str(error.value) == (
+        "`early_stopping_patience` must be none without a validation set. "
+        "Received: early_stopping_patience=1."
+    )
+
+
+def test_it_trains_in_other_threads_too(options):
+    results = []
+    thread = threading.Thread(target=lambda: results.append(train(options)))
+    thread.start()
+    thread.join()
+    assert results[0].step == 6
