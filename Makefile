@@ -38,8 +38,8 @@ demo: $(VENV)/.ready
 	  --flagfile=apps/language_model/demo.flags
 	$(RUN) -m apps.language_model.report --run_dir=runs/demo
 	$(RUN) -m export.saved_model --run_dir=runs/demo --export_dir=served/demo
-	$(RUN) -m export.complete --without=keras_xf --temperature=0.7 \
-	  --saved_model=served/demo/text/$$(ls served/demo/text | sort -n | tail -1) \
+	$(RUN) -m export.complete --saved_model=served/demo/text \
+	  --without=keras_xf --temperature=0.7 \
 	  --prompt="import " --prompt="def __init__(self, " --prompt="    for "
 
 test: $(VENV)/.ready

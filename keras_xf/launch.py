@@ -48,12 +48,13 @@ from pathlib import Path
 from absl import app
 from absl import flags
 
-from keras_xf.checks import check
-
 # Flags defined below belong, in `--help`, to the program that calls `launch`.
 flags.disclaim_key_flags()
 
 _NONE = "none"
+# Where the `ValueError`s of a user come from. A name, not an import: rooms of
+# one rank do not import each other.
+_CHECKS = "keras_xf.checks"
 # An element of a list, up to its comma: a JSON string, or anything else.
 _ELEMENT = re.compile(r'("(?:[^"\\]|\\.)*"|[^,]*),')
 
@@ -112,12 +113,10 @@ def load_options(options_type: type, path: str | Path):
     try:
         values([str(path), f"--flagfile={path}"])
     except flags.Error as error:
-        check(
-            False,
-            f"`path` must be a flag file of {options_type.__name__}.",
-            path=str(path),
-            error=str(error),
-        )
+        raise ValueError(
+            f"`path` must be a flag file of {options_type.__name__}. "
+            f"Received: path={str(path)!r}, error={str(error)!r}."
+        ) from error
     return _read_options(options_type, values)
 
 
@@ -169,11 +168,12 @@ def _told_exit_code(error):
         return error.exit_code
     if isinstance(error, OSError):
         return 1 if error.filename is not None else None
-    # A `ValueError` is the user's where `check` raised it, else a defect.
+    # Raised elsewhere than by a check, a `ValueError` is a defect.
     innermost = error.__traceback__
     while innermost.tb_next:
         innermost = innermost.tb_next
-    return 1 if innermost.tb_frame.f_code is check.__code__ else None
+    raised_in = innermost.tb_frame.f_globals["__name__"]
+    return 1 if raised_in in (_CHECKS, __name__) else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -293,11 +293,11 @@ def _kind(name, annotation, choices):
         choices = typing.get_args(base)
         base = type(choices[0])
     is_plain_bool = base is bool and not is_list and not is_optional
-    check(
-        base in (int, float, str) or is_plain_bool,
-        f"`{name}` must have a type that flags know.",
-        type=annotation,
-    )
+    if base not in (int, float, str) and not is_plain_bool:
+        raise ValueError(
+            f"`{name}` must have a type that flags know. "
+            f"Received: type={annotation!r}."
+        )
     return _Kind(base, is_list, is_optional, choices and tuple(choices))
 
 

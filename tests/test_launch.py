@@ -251,6 +251,14 @@ def test_bad_input_is_told_in_one_message(capsys):
     )
 
 
+def test_a_bad_file_of_options_is_told_in_one_message(capsys, tmp_path):
+    path = tmp_path / "options.flags"
+    path.write_text("--speed=3\n")
+    code, message = ended_by(lambda: load_options(Options, path), capsys)
+    assert code == 1
+    assert message.startswith("Error: `path` must be a flag file of Options.")
+
+
 def test_a_file_that_cannot_be_read_is_told_in_one_message(capsys):
     assert ended_by(Path("/missing/file").read_text, capsys) == (
         1,

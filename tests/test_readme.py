@@ -44,9 +44,7 @@ def test_example_has_about_fifteen_lines_of_code(example):
 
 
 def test_commands_exist():
-    targets = re.findall(
-        r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M
-    )
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
     for target in re.findall(r"make ([a-z-]+)", README):
         assert target in targets
     for module in re.findall(r"python -m ([\w.]+)", README):

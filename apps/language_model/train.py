@@ -63,6 +63,11 @@ class Options(TrainingOptions, CorpusOptions):
         TrainingOptions.__post_init__(self)
         CorpusOptions.__post_init__(self)
         check(
+            hasattr(keras.activations, self.activation),
+            "`activation` must be the name of a Keras activation.",
+            activation=self.activation,
+        )
+        check(
             self.window_length > 0,
             "`window_length` must be positive.",
             window_length=self.window_length,

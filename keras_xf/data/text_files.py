@@ -40,9 +40,11 @@ def _read_document(path: Path) -> bytes:
             document = file.read()
     # A file cut short raises EOFError; damage inside it, one of the others.
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
-        raise ValueError(
-            "`paths` must name files that can be read. "
-            f"Received: path={str(path)!r}, error={str(error)!r}."
-        ) from error
+        check(
+            False,
+            "`paths` must name files that can be read.",
+            path=str(path),
+            error=str(error),
+        )
     check(document, "`paths` must name files with content.", path=str(path))
     return document

@@ -23,7 +23,7 @@ def verify(bundle: Bundle, saved_model_dir: str | Path) -> None:
         ValueError: If an answer differs, or is not finite.
     """
     loaded = tf.saved_model.load(str(saved_model_dir))
-    # Of several names of one function, the last.
+    # A function of several names was saved once: one of them is enough.
     names = {id(signature): name for name, signature in bundle.traced.items()}
     for name in names.values():
         signature = bundle.traced[name]

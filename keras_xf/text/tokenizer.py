@@ -123,11 +123,12 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         name, config = str(content["class"]), dict(content["config"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(
-            f'`{_FILE_NAME}` must be {{"class": …, "config": {{…}}}}. '
-            f"Received: path={str(path)!r}."
-        ) from error
+    except (ValueError, TypeError, KeyError):
+        check(
+            False,
+            f'`{_FILE_NAME}` must be {{"class": …, "config": {{…}}}}.',
+            path=str(path),
+        )
     check(
         name in _REGISTRY,
         f"`{_FILE_NAME}` must name a known class: {', '.join(_REGISTRY)}.",
@@ -136,8 +137,10 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
     )
     try:
         return _REGISTRY[name](**config)
-    except TypeError as error:
-        raise ValueError(
-            f"`{_FILE_NAME}` must hold the arguments of {name}. "
-            f"Received: config={config!r}, path={str(path)!r}."
-        ) from error
+    except TypeError:
+        check(
+            False,
+            f"`{_FILE_NAME}` must hold the arguments of {name}.",
+            config=config,
+            path=str(path),
+        )

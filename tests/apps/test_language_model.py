@@ -197,6 +197,11 @@ def test_files_shorter_than_a_batch_of_windows_are_refused(options, files):
     ("arguments", "message"),
     [
         (
+            {"activation": "wavy"},
+            "`activation` must be the name of a Keras activation. "
+            "Received: activation='wavy'.",
+        ),
+        (
             {"window_length": 0},
             "`window_length` must be positive. Received: window_length=0.",
         ),

@@ -295,3 +295,19 @@ def test_it_trains_in_other_threads_too(options):
     thread.start()
     thread.join()
     assert results[0].step == 6
+
+
+@pytest.mark.filterwarnings("ignore:Model doesn't support `jit_compile")
+def test_xla_is_not_left_out_in_silence(options):
+    def make_model():
+        model = training_program.make_model(0.0)
+        model.layers[1].supports_jit = False
+        return model
+
+    with pytest.raises(ValueError) as error:
+        train(options, jit_compile="on", make_model=make_model)
+    assert str(error.value) == (
+        "`jit_compile` must not be on where a layer does not support it, or "
+        "determinism was turned on before in this process. "
+        "Received: jit_compile='on'."
+    )

@@ -223,6 +223,17 @@ def test_an_unknown_device_is_refused():
     )
 
 
+def test_xla_on_gpus_cannot_be_deterministic(monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    options = make_options(deterministic=True, jit_compile="on")
+    with pytest.raises(ValueError) as error:
+        devices.prepare(options)
+    assert str(error.value) == (
+        "`deterministic` must be off where `jit_compile` is on and there are "
+        "GPUs. Received: deterministic=True, jit_compile='on'."
+    )
+
+
 def test_the_dtype_policy_holds_inside_alone():
     with devices.dtype_policy("mixed_bfloat16"):
         assert keras.layers.Dense(1).compute_dtype == "bfloat16"

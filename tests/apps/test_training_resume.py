@@ -264,3 +264,15 @@ def test_bad_input_is_one_line_and_code_1(run, tmp_path):
     assert log.endswith(error)
     assert "Traceback" not in log
     assert not any(tmp_path.iterdir())
+
+
+def test_help_lists_the_flags_of_the_program(run, tmp_path):
+    code, log = run(tmp_path, "--help")
+    # As absl has it.
+    assert code == 1
+    assert "training_program.py:\n" in log
+    assert (
+        "  --schedule: How the learning rate falls after the warm-up. Linear "
+        "and cosine\n"
+    ) in log
+    assert "    (<constant|linear|cosine|inverse_sqrt>)\n" in log
