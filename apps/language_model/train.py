@@ -25,9 +25,9 @@ from apps.language_model.corpus import read_corpus
 from apps.training import Result
 from apps.training import RunDirectory
 from apps.training import TrainingOptions
-from apps.training import devices
 from apps.training import fit
 from apps.training import plot_learning_curve
+from apps.training import prepare
 from keras_xf.checks import check
 from keras_xf.data.windows import ShuffledWindows
 from keras_xf.data.windows import scored_windows
@@ -92,7 +92,7 @@ def train(options: Options) -> Result:
         ValueError: If an option or a file is wrong, or the run directory is
             of another model or of other data.
     """
-    devices.prepare(options)
+    prepare(options)
     tokenizer = ByteTokenizer()
     corpus = read_corpus(options.files("train"), tokenizer)
     windows = ShuffledWindows(
@@ -138,8 +138,8 @@ def train(options: Options) -> Result:
         # Counts tokens alike on one device and on many, unlike the loss.
         monitor="val_bits_per_token",
         data_fingerprint=fingerprint,
+        write_files=lambda folder: tokenizer.save(folder / "text"),
     )
-    tokenizer.save(run.path / "text")
     plot_learning_curve(run.history, run.path / "learning_curve.png")
     logging.info(
         "%s after %d steps and %.0f seconds of training, in %s",

@@ -17,6 +17,7 @@ checkpoints, reports and exit codes come with it:
             make_metrics=lambda: {"logits": [BitsPerToken()]},
             make_validation_set=lambda: scored_windows(...),
             data_fingerprint={"sha256": ..., "length": 128},
+            write_files=lambda folder: tokenizer.save(folder / "text"),
         )
         run = RunDirectory(options.run_dir)
         plot_learning_curve(run.history, run.path / "learning_curve.png")

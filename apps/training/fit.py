@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from typing import Literal
 
@@ -66,6 +67,7 @@ def fit(
     monitor: str = "val_loss",
     monitor_mode: Literal["min", "max"] = "min",
     data_fingerprint: dict | None = None,
+    write_files: Callable[[Path], None] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Result:
     """Trains a model in a run directory, or goes on where it was cut off.
@@ -104,6 +106,9 @@ def fit(
         monitor_mode: Whether less or more of it is better.
         data_fingerprint: What the data is, as JSON values: names, sizes,
             hashes, the length of windows. A run does not go on with others.
+        write_files: Is given the run directory, once that is known to hold no
+            other run, to write what the model needs beside its weights: a
+            tokenizer, names of tags.
         callbacks: More callbacks. They are called with `step` in their logs,
             keep plain attributes in checkpoints (`state.read_callbacks`), and
             meet `on_train_begin` and `on_train_end` up to three times, since a
@@ -138,6 +143,8 @@ def fit(
         )
         start = _set_variables(model, options, start, make_train_set)
         run.write(options, model_json)
+        if write_files:
+            write_files(run.path)
 
         history = HistoryFile(run.history, start.step)
         clock = TrainingClock(start.step, start.training_seconds)

@@ -89,7 +89,8 @@ class ByteTokenizer(Tokenizer):
         )
 
     def encode_bytes(self, data: bytes) -> np.ndarray:
-        return np.frombuffer(data, np.uint8) + np.uint16(NUM_SPECIAL_IDS)
+        # Cast first: NumPy 1 would add a small number in uint8.
+        return np.frombuffer(data, np.uint8).astype(np.uint16) + NUM_SPECIAL_IDS
 
     def get_config(self) -> dict:
         return {}

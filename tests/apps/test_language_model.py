@@ -54,6 +54,8 @@ def options(files, tmp_path_factory):
         save_every_steps=40,
         learning_rate=1e-2,
         log_every_steps=0,
+        # It could not be turned off again for the tests behind these.
+        deterministic=False,
     )
 
 

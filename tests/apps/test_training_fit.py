@@ -37,6 +37,19 @@ def train(options, **changes):
     return training_program.train(options, **arguments)
 
 
+def test_a_program_adds_files_to_a_run_that_is_its_own(options):
+    def write_files(folder):
+        (folder / "names.txt").write_text("added")
+
+    train(options, write_files=write_files)
+    path = RunDirectory(options.run_dir).path / "names.txt"
+    assert path.read_text() == "added"
+    path.unlink()
+    with pytest.raises(ValueError):
+        train(options, seed=7, write_files=write_files)
+    assert not path.exists()
+
+
 def weights_of(path):
     return keras.saving.load_model(path, compile=False).get_weights()
 

@@ -1,0 +1,1 @@
+"""Speed and memory, side by side; nothing here is asserted in tests."""
