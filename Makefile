@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 OLDEST := .venv-oldest
 
-.PHONY: help demo test test-oldest lint format tutorials clean
+.PHONY: help demo test test-oldest lint format bench tutorials clean
 
 help:
 	@echo "make demo         train, compare, export and query a language model"
@@ -14,26 +14,32 @@ help:
 	@echo "make test-oldest  the same on the lowest versions that are allowed"
 	@echo "make lint         check style"
 	@echo "make format       mend style"
+	@echo "make bench        measure speed"
 	@echo "make tutorials    run the notebooks at full size and save them"
 	@echo "make clean        remove what was installed and built"
 
+# Installed again when these have changed, whatever a checkout does to times.
+READY := .ready-$(firstword $(shell cat setup.cfg pyproject.toml | cksum))
+
 # `venv` without pip, filled by the pip outside: Debian's python3 has no pip
 # to put inside.
-$(VENV)/.ready: setup.cfg pyproject.toml
+$(VENV)/$(READY):
 	$(PYTHON) -m venv --without-pip $(VENV)
 	$(PYTHON) -m pip --python $(RUN) install --quiet --editable ".[dev]"
+	@rm -f $(VENV)/.ready-*
 	@touch $@
 
-$(OLDEST)/.ready: setup.cfg pyproject.toml tests/oldest.py
+$(OLDEST)/$(READY):
 	$(PYTHON) -m venv --without-pip $(OLDEST)
 	$(PYTHON) tests/oldest.py > $(OLDEST)/constraints.txt
 	$(PYTHON) -m pip --python $(OLDEST)/bin/python install --quiet \
 	  --editable ".[dev]" --constraint $(OLDEST)/constraints.txt
+	@rm -f $(OLDEST)/.ready-*
 	@touch $@
 
 # TensorFlow tells at each start which GPU it did not find.
 demo: export TF_CPP_MIN_LOG_LEVEL := 3
-demo: $(VENV)/.ready
+demo: $(VENV)/$(READY)
 	$(RUN) -m apps.language_model.train \
 	  --flagfile=apps/language_model/demo.flags
 	$(RUN) -m apps.language_model.report --run_dir=runs/demo
@@ -42,21 +48,24 @@ demo: $(VENV)/.ready
 	  --without=keras_xf --temperature=0.7 \
 	  --prompt="import " --prompt="def __init__(self, " --prompt="    for "
 
-test: $(VENV)/.ready
+test: $(VENV)/$(READY)
 	$(RUN) -m pytest
 
-test-oldest: $(OLDEST)/.ready
+test-oldest: $(OLDEST)/$(READY)
 	$(OLDEST)/bin/python -m pytest
 
-lint: $(VENV)/.ready
+lint: $(VENV)/$(READY)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
-format: $(VENV)/.ready
+format: $(VENV)/$(READY)
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
-tutorials: $(VENV)/.ready
+bench: $(VENV)/$(READY)
+	$(RUN) -m benchmarks.cached_generation
+
+tutorials: $(VENV)/$(READY)
 	$(RUN) tutorials/execute.py
 
 clean:

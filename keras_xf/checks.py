@@ -32,13 +32,15 @@ def check_shape(
         shape: Its shape; None where an axis is open.
         layout: The axes' names, as in "(batch, length, dim)" or "(batch, ...,
             dim)", where "..." stands for any number of axes.
-        **sizes: What named axes must measure; an axis that is named here must
-            be known, and None stands for any size.
+        **sizes: What named axes must measure. None means that the axis must
+            be known, whatever it measures; an open axis may have any size
+            that is named here.
 
     Raises:
         ValueError: If rank or sizes differ.
     """
-    axes = layout.strip("()").split(", ")
+    axes = [axis.strip() for axis in layout.strip("()").split(",")]
+    axes = [axis for axis in axes if axis]
     requirement = f"`{name}` must have the shape {layout}"
     named = [f"{axis}={size}" for axis, size in sizes.items() if size]
     if named:
@@ -49,6 +51,10 @@ def check_shape(
         sizes_fit = len(shape) >= len(axes) - 1
         axes[place : place + 1] = ["..."] * (len(shape) - len(axes) + 1)
     for axis, size in zip(axes, shape, strict=False):
-        if axis in sizes and (size is None or sizes[axis] not in (None, size)):
-            sizes_fit = False
+        if axis not in sizes:
+            continue
+        if sizes[axis] is None:
+            sizes_fit &= size is not None
+        elif size is not None:
+            sizes_fit &= size == sizes[axis]
     check(sizes_fit, f"{requirement}.", shape=tuple(shape))

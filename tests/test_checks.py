@@ -23,7 +23,8 @@ def test_check_restates_what_was_received():
         ((None, None, 4), "(batch, length, dim)", {"dim": None}),
         ((2, 4), "(batch, ..., dim)", {"dim": 4}),
         ((2, 3, 3, 4), "(batch, ..., dim)", {"dim": 4}),
-        ((None,), "(batch)", {}),
+        ((None,), "(batch,)", {}),
+        ((None, 4), "(batch, length)", {"batch": 3, "length": 4}),
     ],
 )
 def test_check_shape_accepts(shape, layout, sizes):

@@ -29,6 +29,8 @@ _LEFT_OUT = {
     # than all files that are held out.
     "encodings",
     "pydoc_data",
+    # Debian's is the system's, not Python's.
+    "sitecustomize.py",
 }
 # Written when this Python was built: they tell about the machine.
 _LEFT_OUT_PREFIXES = ("_sysconfigdata", "config-")
@@ -106,7 +108,10 @@ def _source_names(folder: Path) -> list[str]:
         names += [
             (inside / file).as_posix()
             for file in files
-            if file.endswith(".py") and _is_wanted(file)
+            if file.endswith(".py")
+            and _is_wanted(file)
+            # Not a link that leads nowhere.
+            and Path(parent, file).is_file()
         ]
     return sorted(names)
 

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_xf.checks import check
 from keras_xf.checks import check_shape
+from keras_xf.layers.own_draws import own_draws
 
 
 @keras.saving.register_keras_serializable(package="keras_xf")
@@ -67,15 +68,18 @@ class FeedForward(keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
+        self.supports_masking = True
 
     def build(self, input_shape):
         check_shape("inputs", input_shape, "(batch, ..., dim)", dim=None)
         self._dim = input_shape[-1]
         self.widen = self._projection(
-            self.intermediate_dim, self.activation, name="widen"
+            self.intermediate_dim, self.activation, place=0, name="widen"
         )
         self.widen.build(input_shape)
-        self.narrow = self._projection(input_shape[-1], None, name="narrow")
+        self.narrow = self._projection(
+            input_shape[-1], None, place=1, name="narrow"
+        )
         self.narrow.build((*input_shape[:-1], self.intermediate_dim))
 
     def call(self, inputs, training=False):
@@ -103,13 +107,12 @@ class FeedForward(keras.layers.Layer):
             "seed": self.seed,
         }
 
-    def _projection(self, units, activation, name):
+    def _projection(self, units, activation, place, name):
         return keras.layers.Dense(
             units,
             activation=activation,
             use_bias=self.use_bias,
-            # Both projections start from draws of their own.
-            kernel_initializer=self.kernel_initializer.clone(),
+            kernel_initializer=own_draws(self.kernel_initializer, place),
             dtype=self.dtype_policy,
             name=name,
         )

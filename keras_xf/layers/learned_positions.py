@@ -52,6 +52,7 @@ class LearnedPositions(keras.layers.Layer):
             max_length=max_length,
         )
         self.max_length = max_length
+        self.supports_masking = True
         self.embeddings_initializer = keras.initializers.get(
             embeddings_initializer
             or keras.initializers.RandomNormal(stddev=0.02)
@@ -79,6 +80,7 @@ class LearnedPositions(keras.layers.Layer):
         )
         place = ops.arange(ops.shape(inputs)[1])
         if start is not None:
+            check_shape("start", start.shape, "(batch,)")
             place = ops.cast(start, "int32")[:, None] + place
         place = ops.minimum(place, self.max_length - 1)
         vectors = embedding.look_up(self.embeddings, place)

@@ -32,10 +32,10 @@ class PaddingMask(keras.layers.Layer):
     """
 
     def build(self, inputs_shape, length_shape):
-        check_shape("length", length_shape, "(batch)")
+        check_shape("length", length_shape, "(batch,)")
 
     def call(self, inputs, length):
-        check_shape("length", length.shape, "(batch)")
+        check_shape("length", length.shape, "(batch,)")
         check(
             len(inputs.shape) >= 2,
             "`inputs` must have the shape (batch, max_length, ...).",

@@ -18,7 +18,7 @@ class Residual(keras.layers.Layer):
     Masks are the inner layer's matter: they reach it by keyword.
 
     Args:
-        layer: A layer whose output has its input's shape. If it returns a
+        layer: A layer of one input whose output has its shape. If it returns a
             pair, as a layer called with a state does, the first is added and
             the second returned as it is.
         norm_first: Whether to normalize the inner layer's input rather than
@@ -74,6 +74,7 @@ class Residual(keras.layers.Layer):
         self.epsilon = epsilon
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
+        self.supports_masking = True
 
     def build(self, input_shape):
         check_shape("inputs", input_shape, "(batch, ..., dim)", dim=None)
@@ -90,6 +91,12 @@ class Residual(keras.layers.Layer):
         x = self.norm(inputs) if self.norm_first else inputs
         outputs = self.layer(x, **kwargs)
         outputs, *rest = outputs if isinstance(outputs, tuple) else (outputs,)
+        check(
+            tuple(outputs.shape) == tuple(inputs.shape),
+            "`layer` must keep the shape of its inputs.",
+            inputs=tuple(inputs.shape),
+            outputs=tuple(outputs.shape),
+        )
         if training and self.dropout:
             outputs = keras.random.dropout(
                 outputs, self.dropout, seed=self.seed_generator
@@ -99,7 +106,7 @@ class Residual(keras.layers.Layer):
             outputs = self.norm(outputs)
         return (outputs, *rest) if rest else outputs
 
-    def initial_state(self, batch_size, max_length):
+    def initial_state(self, batch_size: int, max_length: int) -> dict:
         """The inner layer's state before the first position."""
         return self.layer.initial_state(batch_size, max_length)
 

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_xf.checks import check
 from keras_xf.checks import check_shape
+from keras_xf.layers.own_draws import own_draws
 from keras_xf.ops import attention
 from keras_xf.ops import positions
 
@@ -42,6 +43,8 @@ class SelfAttention(keras.layers.Layer):
             With a state, the real inputs of a row must come first: the next
             call goes on after them, and the rest leaves nothing behind.
         state: None, or what `initial_state` or the last call returned.
+        mask: The mask that Keras passes on, such as that of an `Embedding`
+            with `mask_zero=True`; joined with `padding_mask`.
         training: Whether to drop attention weights.
 
     Output shape:
@@ -99,23 +102,27 @@ class SelfAttention(keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
+        self.supports_masking = True
 
     def build(self, input_shape):
         check_shape("inputs", input_shape, "(batch, length, dim)", dim=None)
         self._dim = input_shape[-1]
         self.query_key_value = self._projection(
             self.num_heads * (2 * self.key_dim + self._value_dim),
+            place=0,
             name="query_key_value",
         )
         self.query_key_value.build(input_shape)
         self.output_projection = self._projection(
-            input_shape[-1], name="output_projection"
+            input_shape[-1], place=1, name="output_projection"
         )
         self.output_projection.build(
             (*input_shape[:-1], self.num_heads * self._value_dim)
         )
 
-    def call(self, inputs, padding_mask=None, state=None, training=False):
+    def call(
+        self, inputs, padding_mask=None, state=None, mask=None, training=False
+    ):
         check(
             state is None or self.causal,
             "`state` needs `causal=True`.",
@@ -124,8 +131,12 @@ class SelfAttention(keras.layers.Layer):
         check_shape(
             "inputs", inputs.shape, "(batch, length, dim)", dim=self._dim
         )
-        length = ops.shape(inputs)[1]
-        query, key, value = self._project(inputs, length)
+        if mask is None:
+            # Keras fills `mask` only where no other tensor is handed over.
+            mask = getattr(inputs, "_keras_mask", None)
+        padding_mask = _join(padding_mask, mask, inputs.shape)
+        batch_size, length = ops.shape(inputs)[:2]
+        query, key, value = self._project(inputs, batch_size, length)
         query_positions = ops.arange(length)
         if state is not None:
             query_positions = state["position"][:, None] + query_positions
@@ -150,10 +161,10 @@ class SelfAttention(keras.layers.Layer):
             seed=self.seed_generator,
         )
         outputs = self.output_projection(attention.merge_heads(outputs))
-        outputs = ops.reshape(outputs, (-1, length, self._dim))
+        outputs = ops.reshape(outputs, (batch_size, length, self._dim))
         return outputs if state is None else (outputs, state)
 
-    def initial_state(self, batch_size, max_length):
+    def initial_state(self, batch_size: int, max_length: int) -> dict:
         """The state before the first position.
 
         Args:
@@ -176,7 +187,7 @@ class SelfAttention(keras.layers.Layer):
         return tuple(input_shape)
 
     def compute_output_spec(
-        self, inputs, padding_mask=None, state=None, training=False
+        self, inputs, padding_mask=None, state=None, mask=None, training=False
     ):
         outputs = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
         if state is None:
@@ -205,23 +216,23 @@ class SelfAttention(keras.layers.Layer):
     def _value_dim(self):
         return self.key_dim if self.value_dim is None else self.value_dim
 
-    def _projection(self, units, name):
+    def _projection(self, units, place, name):
         return keras.layers.Dense(
             units,
             use_bias=self.use_bias,
-            # Both projections start from draws of their own.
-            kernel_initializer=self.kernel_initializer.clone(),
+            kernel_initializer=own_draws(self.kernel_initializer, place),
             dtype=self.dtype_policy,
             name=name,
         )
 
-    def _project(self, inputs, length):
+    def _project(self, inputs, batch_size, length):
         # A product of matrices proper: that of a tensor of rank 3 makes
         # TensorFlow compute and permute shapes around it.
         flat = ops.reshape(inputs, (-1, self._dim))
+        dim = 2 * self.key_dim + self._value_dim
         projected = ops.reshape(
             self.query_key_value(flat),
-            (-1, length, self.num_heads, 2 * self.key_dim + self._value_dim),
+            (batch_size, length, self.num_heads, dim),
         )
         return ops.split(
             ops.transpose(projected, (0, 2, 1, 3)),
@@ -235,6 +246,31 @@ class SelfAttention(keras.layers.Layer):
             "value": attention.write(state["value"], value, new_positions),
             "position": state["position"],
         }
+
+
+def _join(padding_mask, mask, inputs_shape):
+    if padding_mask is None:
+        padding_mask, mask = mask, None
+    if padding_mask is None:
+        return None
+    check_shape(
+        "padding_mask",
+        padding_mask.shape,
+        "(batch, length)",
+        **{
+            axis: size
+            for axis, size in zip(
+                ("batch", "length"), inputs_shape, strict=False
+            )
+            if size is not None
+        },
+    )
+    padding_mask = ops.cast(padding_mask, "bool")
+    return (
+        padding_mask
+        if mask is None
+        else ops.logical_and(padding_mask, ops.cast(mask, "bool"))
+    )
 
 
 def _num_real(padding_mask, length):

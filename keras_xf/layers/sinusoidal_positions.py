@@ -36,6 +36,10 @@ class SinusoidalPositions(keras.layers.Layer):
         [Vaswani et al., 2017](https://arxiv.org/abs/1706.03762), section 3.5
     """
 
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
     def build(self, input_shape):
         _check_inputs(input_shape)
 
@@ -43,6 +47,7 @@ class SinusoidalPositions(keras.layers.Layer):
         _check_inputs(inputs.shape)
         place = ops.arange(ops.shape(inputs)[1])
         if start is not None:
+            check_shape("start", start.shape, "(batch,)")
             place = ops.cast(start, "int32")[:, None] + place
         return inputs + positions.sinusoids(
             place, inputs.shape[-1], dtype=inputs.dtype

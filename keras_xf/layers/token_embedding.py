@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_xf.checks import check
 from keras_xf.checks import check_shape
+from keras_xf.layers.own_draws import own_draws
 from keras_xf.ops import embedding
 
 
@@ -75,9 +76,9 @@ class TokenEmbedding(keras.layers.Layer):
 
     def build(self, input_shape=None):
         # Not cast along with the inputs: few rows of the table are looked up.
-        self.embeddings = self._table("embeddings")
+        self.embeddings = self._table("embeddings", place=0)
         if not self.tied:
-            self.reverse_embeddings = self._table("reverse_embeddings")
+            self.reverse_embeddings = self._table("reverse_embeddings", place=1)
 
     def call(self, inputs, reverse=False):
         if reverse:
@@ -86,7 +87,9 @@ class TokenEmbedding(keras.layers.Layer):
         check(
             "int" in dtype, "`inputs` must be integer token ids.", dtype=dtype
         )
-        vectors = embedding.look_up(self.embeddings, inputs)
+        # TensorFlow gathers by int32 and int64 alone.
+        ids = inputs if dtype == "int64" else ops.cast(inputs, "int32")
+        vectors = embedding.look_up(self.embeddings, ids)
         return ops.cast(vectors * math.sqrt(self.dim), self.compute_dtype)
 
     def compute_output_shape(self, input_shape, reverse=False):
@@ -114,13 +117,13 @@ class TokenEmbedding(keras.layers.Layer):
     def _logits_dtype(self):
         return "float64" if self.compute_dtype == "float64" else "float32"
 
-    def _table(self, name):
+    def _table(self, name, place):
         initializer = self.embeddings_initializer
         if initializer is None:
             initializer = keras.initializers.RandomNormal(stddev=self.dim**-0.5)
         return self.add_weight(
             shape=(self.vocabulary_size, self.dim),
-            initializer=initializer.clone(),
+            initializer=own_draws(initializer, place),
             name=name,
             autocast=False,
         )

@@ -48,7 +48,7 @@ def build_language_model(
             weights and of each sublayer's output.
         positions: "sinusoidal" and "learned" are added to the embeddings,
             "rotary" turns queries and keys.
-        max_length: Number of positions, needed if they are learned.
+        max_length: Number of positions if they are learned, else None.
         norm_first: Whether to normalize before each sublayer and once at the
             end, or after each sublayer.
         tied: Whether embeddings and logits share one table.
@@ -68,20 +68,22 @@ def build_language_model(
         num_layers > 0, "`num_layers` must be positive.", num_layers=num_layers
     )
     check(
-        num_heads > 0 and hidden_dim % num_heads == 0,
-        "`hidden_dim` must be divisible by `num_heads`.",
+        min(num_heads, hidden_dim) > 0 and hidden_dim % num_heads == 0,
+        "`hidden_dim` must be positive and divisible by `num_heads`.",
         hidden_dim=hidden_dim,
         num_heads=num_heads,
     )
+    check(0 <= dropout < 1, "`dropout` must lie in [0, 1).", dropout=dropout)
     check(
         positions in POSITIONS,
         f"`positions` must be one of {POSITIONS}.",
         positions=positions,
     )
     check(
-        positions != "learned" or max_length is not None,
-        "`max_length` must be given if `positions` are learned.",
+        (positions == "learned") == (max_length is not None),
+        "`max_length` must be given if `positions` are learned, and only then.",
         max_length=max_length,
+        positions=positions,
     )
     seeds = _Seeds(seed)
 

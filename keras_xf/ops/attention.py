@@ -136,9 +136,9 @@ def write(cache, new, new_positions):
     Args:
         cache: Float tensor `(batch, num_heads, max_length, dim)`.
         new: Float tensor `(batch, num_heads, new_length, dim)`.
-        new_positions: Integer `(batch, new_length)`, where each goes. Those
-            past the end of the cache are dropped; a single new one must lie
-            inside.
+        new_positions: Integer `(batch, new_length)`, where each goes. Of
+            several new ones, those past the end of the cache are dropped; a
+            single one past it is an error on CPU and dropped elsewhere.
 
     Returns:
         Tensor like `cache`.
@@ -200,18 +200,13 @@ def _softmax(query, key, **masks):
 def _write_one(cache, new, position):
     # The common step of a decoder. A scatter is three times as fast as a
     # comparison of all positions, which writes the whole cache anew.
-    shape = ops.shape(cache)
-    num_heads, max_length, dim = shape[1:]
-    # Else it would land in the next head's part.
-    position = ops.minimum(ops.cast(position, "int32"), max_length - 1)
-    first = max_length * ops.arange(shape[0] * num_heads)
-    index = first + ops.repeat(position, num_heads)
-    flat = ops.scatter_update(
-        ops.reshape(cache, (-1, dim)),
-        index[:, None],
-        ops.reshape(new, (-1, dim)),
-    )
-    return ops.reshape(flat, shape)
+    batch_size, num_heads = ops.shape(cache)[:2]
+    row = ops.repeat(ops.arange(batch_size), num_heads)
+    head = ops.tile(ops.arange(num_heads), (batch_size,))
+    place = ops.repeat(ops.cast(position, "int32"), num_heads)
+    rows = ops.reshape(new, (-1, new.shape[-1]))
+    index = ops.stack([row, head, place], axis=-1)
+    return ops.scatter_update(cache, index, rows)
 
 
 def _both(mask, other):

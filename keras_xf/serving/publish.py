@@ -39,6 +39,10 @@ def publish(
         version: Number of the version, the one after the highest by default.
         origin: What the manifests are to say about the model.
 
+    Each bundle appears at once, and none if one fails. A process that dies
+    between two renames leaves the first version alone; the next export takes
+    the number after it for all.
+
     Returns:
         The versions' folders, `<export_dir>/<bundle>/<version>`.
 
@@ -90,6 +94,7 @@ def _versions(directory):
 @contextlib.contextmanager
 def _staging(export_dir):
     """A folder in `export_dir` that is gone afterwards."""
+    is_new = not export_dir.exists()
     try:
         export_dir.mkdir(parents=True, exist_ok=True)
         _remove_stale(export_dir)
@@ -105,6 +110,10 @@ def _staging(export_dir):
         yield staging
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        if is_new:
+            # Goes if nothing was published: a folder with content stays.
+            with contextlib.suppress(OSError):
+                export_dir.rmdir()
 
 
 def _remove_stale(export_dir):

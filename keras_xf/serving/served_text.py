@@ -31,9 +31,11 @@ class ServedText(tf.Module):
         self.tokenizer = tokenizer
 
     def generate_text(self, text):
+        """Continues strings by the most probable tokens."""
         return self._complete(text)
 
     def sample_text(self, text, seed, temperature, top_p):
+        """Continues strings by tokens that are drawn, each on its own."""
         with requests.same_rows(
             text=text, seed=seed, temperature=temperature, top_p=top_p
         ):

@@ -77,14 +77,17 @@ class ServedTokens(tf.Module):
 
     @property
     def vocabulary_size(self) -> int:
+        """Number of tokens; ids that are served lie below it."""
         return self.step_model.model.output["logits"].shape[-1]
 
     def generate(self, token_ids, length):
+        """Continues rows by the most probable tokens."""
         with requests.same_rows(token_ids=token_ids, length=length):
             requests.assert_length("token_ids", length, self.max_prompt_length)
             return self.complete(token_ids, length)
 
     def sample(self, token_ids, length, seed, temperature, top_p):
+        """Continues rows by tokens that are drawn, each row on its own."""
         with requests.same_rows(
             token_ids=token_ids,
             length=length,
@@ -96,6 +99,7 @@ class ServedTokens(tf.Module):
             return self.complete(token_ids, length, seed, temperature, top_p)
 
     def score(self, token_ids, length):
+        """Gives each token's log-probability after those before it."""
         with requests.same_rows(token_ids=token_ids, length=length):
             requests.assert_length(
                 "token_ids", length, self.step_model.max_length

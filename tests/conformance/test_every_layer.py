@@ -47,7 +47,7 @@ def weighted_sum(outputs):
         tf.reduce_sum(
             output
             * tf.cast(
-                tf.random.stateless_normal(output.shape, seed=(1, 2)),
+                np.random.default_rng(1).normal(size=output.shape),
                 output.dtype,
             )
         )
@@ -103,6 +103,20 @@ def test_symbolic_shape_and_dtype_allow_eager_ones(case):
     ):
         assert tf.TensorShape(s.shape).is_compatible_with(e.shape)
         assert s.dtype == e.dtype
+
+
+def test_symbolic_shape_of_known_sizes_is_the_eager_one(case):
+    arrays = case.arrays()
+    symbols = keras.tree.map_structure(
+        lambda array: keras.KerasTensor(array.shape, dtype=str(array.dtype)),
+        arrays,
+    )
+    symbolic = case.call(case.make(), symbols)
+    eager = case.call(case.make(), arrays)
+    for s, e in zip(
+        keras.tree.flatten(symbolic), keras.tree.flatten(eager), strict=True
+    ):
+        assert tuple(s.shape) == tuple(e.shape)
 
 
 def test_saved_file_predicts_the_same(case, tmp_path):
@@ -195,6 +209,38 @@ def test_every_trainable_weight_gets_a_finite_gradient(case):
         assert np.any(gradient), weight.path
 
 
+def test_compiled_gradients_equal_eager_ones(case):
+    layer = case.make()
+    arrays = case.arrays()
+    case.call(layer, arrays)
+    if not layer.trainable_weights:
+        pytest.skip("nothing to differentiate")
+
+    def gradients(arrays):
+        with tf.GradientTape() as tape:
+            loss = weighted_sum(case.call(layer, arrays, training=True))
+        return tape.gradient(loss, [w.value for w in layer.trainable_weights])
+
+    compiled = tf.function(gradients, jit_compile=True)(arrays)
+    assert_trees_close(compiled, gradients(arrays), rtol=1e-4, atol=1e-5)
+
+
+def test_other_values_do_not_trace_again(case):
+    layer = case.make()
+    traces = []
+
+    @tf.function
+    def function(arrays):
+        traces.append(1)
+        return case.call(layer, arrays)
+
+    arrays = keras.tree.map_structure(tf.constant, case.arrays())
+    case.call(layer, arrays)  # Variables are made here, not in the function.
+    function(arrays)
+    function(keras.tree.map_structure(tf.zeros_like, arrays))
+    assert len(traces) == 1
+
+
 def test_gradients_equal_central_differences(case):
     layer = case.make(dtype="float64")
     arrays = case.arrays(dtype="float64")
@@ -233,11 +279,18 @@ def test_gradients_equal_central_differences(case):
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision(case, policy):
     layer = case.make(dtype=policy)
-    for output in keras.tree.flatten(case.call(layer, case.arrays())):
+    case.call(layer, case.arrays())
+    with tf.GradientTape() as tape:
+        outputs = case.call(layer, case.arrays(), training=True)
+        loss = tf.cast(weighted_sum(outputs), "float32")
+    for output in keras.tree.flatten(outputs):
         if output.dtype.is_floating:
             assert output.dtype == layer.compute_dtype
-    for weight in layer.trainable_weights:
-        assert weight.dtype == "float32", weight.path
+    weights = layer.trainable_weights
+    gradients = tape.gradient(loss, [w.value for w in weights])
+    for weight, gradient in zip(weights, gradients, strict=True):
+        assert weight.dtype == gradient.dtype == "float32", weight.path
+        assert np.all(np.isfinite(gradient)), weight.path
 
 
 @pytest.mark.parametrize(

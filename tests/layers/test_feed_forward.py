@@ -52,5 +52,5 @@ def test_padding_mask_rejects_a_length_that_is_no_vector():
     with pytest.raises(ValueError) as error:
         PaddingMask()(np.zeros((2, 3)), np.zeros((2, 1), "int32"))
     assert str(error.value) == (
-        "`length` must have the shape (batch). Received: shape=(2, 1)."
+        "`length` must have the shape (batch,). Received: shape=(2, 1)."
     )

@@ -50,3 +50,15 @@ def test_sinusoids_need_an_even_width():
     assert str(error.value) == (
         "`inputs` must have an even width. Received: shape=(1, 5, 7)."
     )
+
+
+@pytest.mark.parametrize(
+    "make", [SinusoidalPositions, lambda: LearnedPositions(max_length=20)]
+)
+def test_rejects_a_start_that_is_no_vector(make):
+    with pytest.raises(ValueError) as error:
+        make()(np.zeros((3, 5, 8), "float32"), start=np.zeros((3, 1), "int32"))
+    assert (
+        "`start` must have the shape (batch,). Received: shape=(3, 1)."
+        in str(error.value)
+    )

@@ -74,6 +74,29 @@ def test_wraps_any_layer_and_survives_a_file(sequences, tmp_path):
     np.testing.assert_array_equal(revived(sequences), model(sequences))
 
 
+@pytest.mark.parametrize("dim", [1, 5])
+def test_rejects_a_layer_that_changes_the_shape(sequences, dim):
+    with pytest.raises(ValueError) as error:
+        Residual(keras.layers.Dense(dim))(sequences)
+    assert (
+        "`layer` must keep the shape of its inputs. "
+        f"Received: inputs=(2, 5, 8), outputs=(2, 5, {dim})."
+        in str(error.value)
+    )
+
+
+def test_masks_of_keras_reach_the_inner_layer(sequences):
+    ids = np.array([[3, 1, 2, 0, 0], [4, 0, 0, 0, 0]])
+    embedding = keras.layers.Embedding(5, 8, mask_zero=True)
+    for norm_first in (True, False):
+        layer = Residual(SelfAttention(2, 4), norm_first=norm_first)
+        np.testing.assert_allclose(
+            layer(embedding(ids)),
+            layer(np.asarray(embedding(ids)), padding_mask=ids > 0),
+            atol=1e-6,
+        )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

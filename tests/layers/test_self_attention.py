@@ -7,6 +7,7 @@ gradients) is tested in tests/conformance; here is what only this layer does.
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_xf.layers import SelfAttention
 
@@ -94,14 +95,61 @@ def test_rows_of_a_step_may_be_of_different_lengths(sequences):
     np.testing.assert_array_equal(state["position"], seen)
 
 
-def test_both_projections_start_from_their_own_draws():
+@pytest.mark.parametrize(
+    "initializer",
+    [
+        "orthogonal",
+        keras.initializers.Orthogonal(seed=3),
+        keras.initializers.Orthogonal(seed=keras.random.SeedGenerator(3)),
+    ],
+)
+def test_both_projections_start_from_their_own_draws(initializer):
     layer = SelfAttention(
-        num_heads=1, key_dim=8, kernel_initializer="orthogonal"
+        num_heads=1, key_dim=8, kernel_initializer=initializer
     )
     layer.build((None, None, 8))
     kernel, _, output_kernel, _ = layer.get_weights()
-    for start in range(0, 24, 8):
-        assert not np.allclose(kernel[:, start : start + 8], output_kernel)
+    starts = kernel.ravel()[:64], output_kernel.ravel()
+    assert abs(np.corrcoef(starts)[0, 1]) < 0.5
+
+
+@pytest.mark.parametrize("side", ["left", "right", "middle"])
+def test_padding_may_stand_anywhere(sequences, side):
+    layer = SelfAttention(num_heads=2, key_dim=4)
+    mask = np.ones((1, 10), bool)
+    mask[:, {"left": [0, 1], "right": [8, 9], "middle": [4, 6]}[side]] = False
+    alone = sequences[:1][mask][np.newaxis]
+    outputs = np.asarray(layer(sequences[:1], padding_mask=mask))
+    np.testing.assert_allclose(outputs[mask], layer(alone)[0], atol=1e-6)
+
+
+def test_masks_of_keras_are_honored(sequences):
+    ids = np.array([[3, 1, 2, 0, 0], [4, 0, 0, 0, 0]])
+    embedding = keras.layers.Embedding(5, 8, mask_zero=True)
+    layer = SelfAttention(num_heads=2, key_dim=4)
+    outputs = layer(embedding(ids))
+    expected = layer(np.asarray(embedding(ids)), padding_mask=ids > 0)
+    np.testing.assert_allclose(outputs, expected, atol=1e-6)
+    np.testing.assert_array_equal(outputs._keras_mask, ids > 0)
+    # Both kinds of mask together hide what either hides.
+    both = layer(embedding(ids), padding_mask=ids != 2)
+    expected = layer(
+        np.asarray(embedding(ids)), padding_mask=(ids > 0) & (ids != 2)
+    )
+    np.testing.assert_allclose(both, expected, atol=1e-6)
+
+
+def test_an_empty_sequence_stays_empty():
+    layer = SelfAttention(num_heads=2, key_dim=4)
+    assert layer(np.zeros((3, 0, 8), "float32")).shape == (3, 0, 8)
+
+
+def test_a_full_state_takes_no_more(sequences):
+    layer = SelfAttention(num_heads=2, key_dim=4, causal=True)
+    state = layer.initial_state(batch_size=3, max_length=2)
+    _, state = layer(sequences[:, :2], state=state)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="ndices"):
+        layer(sequences[:, 2:3], state=state)
 
 
 @pytest.mark.parametrize(
@@ -133,6 +181,17 @@ def test_rejects(arguments, message):
     with pytest.raises(ValueError) as error:
         SelfAttention(**arguments)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 1), (1, 10), (3, 10, 10)])
+def test_rejects_masks_of_other_shapes(sequences, shape):
+    layer = SelfAttention(num_heads=2, key_dim=4)
+    with pytest.raises(ValueError) as error:
+        layer(sequences, padding_mask=np.ones(shape, bool))
+    assert (
+        "`padding_mask` must have the shape (batch, length) with batch=3, "
+        f"length=10. Received: shape={shape}." in str(error.value)
+    )
 
 
 def test_rejects_a_state_if_not_causal(sequences):

@@ -33,6 +33,13 @@ def test_untied_directions_have_tables_of_their_own(vectors):
     np.testing.assert_allclose(logits, vectors @ reverse_table.T, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int64"])
+def test_ids_may_be_of_any_integer_dtype(dtype):
+    layer = TokenEmbedding(vocabulary_size=11, dim=8)
+    ids = np.array([[1, 10, 0]])
+    np.testing.assert_array_equal(layer(ids.astype(dtype)), layer(ids))
+
+
 def test_vectors_and_logits_start_with_variance_one():
     layer = TokenEmbedding(vocabulary_size=1000, dim=64)
     vectors = np.asarray(layer(np.arange(1000)))
