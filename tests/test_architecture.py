@@ -10,6 +10,7 @@ ROOT = Path(__file__).parent.parent
 # A room imports only rooms of a lower rank.
 RANKS = {
     "keras_xf.checks": 0,
+    "keras_xf.files": 0,
     "keras_xf.launch": 0,
     "keras_xf.version": 0,
     "keras_xf.ops": 1,

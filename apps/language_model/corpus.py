@@ -76,15 +76,29 @@ class Corpus:
         return hashlib.sha256(self.token_ids.tobytes()).hexdigest()
 
 
-def read_corpus(files: list[str], tokenizer: Tokenizer) -> Corpus:
+def read_corpus(files: list[str], tokenizer: Tokenizer, flag: str) -> Corpus:
     """Reads files, each a document.
 
     Args:
         files: Paths of at least one file.
         tokenizer: Makes the token ids.
+        flag: The option that names the files, for the error message.
 
     Raises:
         ValueError: If a file is missing, broken or empty.
     """
-    documents = read_documents(files)
+    documents = [_read_document(path, flag) for path in files]
     return Corpus(documents, documents_to_ids(documents, tokenizer))
+
+
+def _read_document(path, flag):
+    try:
+        return read_documents([path])[0]
+    except ValueError as error:
+        check(
+            False,
+            f"`{flag}` must name files that can be read and are not empty.",
+            path=path,
+            # What the system or a decompressor said.
+            error=str(error.__context__ or "empty"),
+        )

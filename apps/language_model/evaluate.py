@@ -12,15 +12,15 @@ import dataclasses
 import json
 import math
 
-import keras
-
 import keras_xf  # noqa: F401  (registers the layers that model.keras names)
 from apps.language_model.corpus import Corpus
 from apps.language_model.corpus import read_corpus
 from apps.language_model.scoring import Score
 from apps.language_model.scoring import score_corpus
 from apps.language_model.train import Options as TrainOptions
+from apps.training import NonFiniteError
 from apps.training import RunDirectory
+from apps.training.model_file import load_model
 from keras_xf.checks import check
 from keras_xf.launch import launch
 from keras_xf.launch import load_options
@@ -44,6 +44,15 @@ class Options:
     )
     batch_size: int = option("Windows at once.", 32)
 
+    def __post_init__(self):
+        for name in ("window_length", "stride", "batch_size"):
+            value = getattr(self, name)
+            check(
+                value is None or value > 0,
+                f"`{name}` must be positive.",
+                **{name: value},
+            )
+
 
 def evaluate(options: Options) -> tuple[Score, Corpus]:
     """Scores the held-out text.
@@ -55,10 +64,12 @@ def evaluate(options: Options) -> tuple[Score, Corpus]:
         The score and the text.
 
     Raises:
-        ValueError: If the run directory or a file is missing or wrong.
+        ValueError: If the run directory or a file is missing or wrong, or an
+            option does not go with the model.
+        NonFiniteError: If the score is infinite or no number.
     """
     run = RunDirectory(options.run_dir)
-    for path in (run.options, run.model, run.path / "text"):
+    for path in (run.options, run.model_json, run.model, run.path / "text"):
         check(
             path.exists(),
             "`run_dir` must hold a trained language model.",
@@ -72,18 +83,50 @@ def evaluate(options: Options) -> tuple[Score, Corpus]:
         "`files` must not be empty: the run has no test files.",
         files=options.files,
     )
-    corpus = read_corpus(files, load_tokenizer(run.path / "text"))
-    window_length = options.window_length or train_options.window_length
-    stride = options.stride or max(1, window_length // 2)
-    model = keras.saving.load_model(run.model, compile=False)
+    window_length, stride = _window(options, train_options, run)
+    corpus = read_corpus(
+        files,
+        load_tokenizer(run.path / "text"),
+        flag="files" if options.files else "test_files",
+    )
     score = score_corpus(
-        model,
+        load_model(run.model, "run_dir"),
         corpus,
         window_length=window_length,
         stride=stride,
         batch_size=options.batch_size,
     )
+    for name in ("bits_per_byte", "bits_per_token", "perplexity"):
+        if not math.isfinite(getattr(score, name)):
+            raise NonFiniteError(
+                f"The {name} of the model in {run.path} is not finite."
+            )
     return score, corpus
+
+
+def _window(options, train_options, run):
+    """Returns length and stride of the windows."""
+    window_length = options.window_length
+    if window_length is None:
+        window_length = train_options.window_length
+    stride = options.stride
+    if stride is None:
+        stride = max(1, window_length // 2)
+    check(
+        stride <= window_length,
+        "`stride` must not exceed `window_length`.",
+        stride=stride,
+        window_length=window_length,
+    )
+    max_length = run.read_model_json()["arguments"].get("max_length")
+    check(
+        max_length is None or window_length <= max_length,
+        "`window_length` must not exceed the number of positions that the "
+        "model has learned.",
+        window_length=window_length,
+        max_length=max_length,
+    )
+    return window_length, stride
 
 
 def main(options: Options) -> None:
@@ -92,7 +135,7 @@ def main(options: Options) -> None:
     result = {
         "bits_per_byte": score.bits_per_byte,
         "bits_per_token": score.bits_per_token,
-        "perplexity": math.exp(score.nats / score.tokens),
+        "perplexity": score.perplexity,
         "bytes": score.bytes,
         "tokens": score.tokens,
     }

@@ -17,9 +17,11 @@ import lzma
 from apps.language_model.evaluate import Options
 from apps.language_model.evaluate import evaluate
 from apps.training import RunDirectory
+from apps.training import check_can_plot
 from apps.training import plot_learning_curve
-from keras_xf.callbacks.atomic_file import atomic_file
+from keras_xf.files import atomic_file
 from keras_xf.callbacks.history_file import read_history
+from keras_xf.checks import check
 from keras_xf.launch import launch
 
 COMPRESSORS = {
@@ -46,6 +48,11 @@ def compare(options: Options) -> dict:
     score, corpus = evaluate(options)
     data = b"".join(corpus.documents)
     history = read_history(RunDirectory(options.run_dir).history)
+    check(
+        history,
+        "`run_dir` must have a history.csv with a row.",
+        run_dir=options.run_dir,
+    )
     return {
         "model": score.bits_per_byte,
         **{
@@ -66,6 +73,7 @@ def report(options: Options) -> dict:
     Returns:
         What `compare` returns.
     """
+    check_can_plot(options.run_dir)
     run = RunDirectory(options.run_dir)
     comparison = compare(options)
     with atomic_file(run.path / "comparison.json") as aside:

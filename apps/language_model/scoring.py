@@ -37,6 +37,14 @@ class Score:
         """
         return self.nats / math.log(2) / self.bytes
 
+    @property
+    def perplexity(self) -> float:
+        """Of tokens; infinite where it has no float."""
+        try:
+            return math.exp(self.nats / self.tokens)
+        except OverflowError:
+            return math.inf
+
 
 def score_corpus(
     model: keras.Model,

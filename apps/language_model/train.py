@@ -15,6 +15,7 @@ on where it was cut off.
 
 import dataclasses
 import functools
+import inspect
 from typing import Literal
 
 import keras
@@ -25,6 +26,7 @@ from apps.language_model.corpus import read_corpus
 from apps.training import Result
 from apps.training import RunDirectory
 from apps.training import TrainingOptions
+from apps.training import check_can_plot
 from apps.training import fit
 from apps.training import plot_learning_curve
 from apps.training import prepare
@@ -63,7 +65,7 @@ class Options(TrainingOptions, CorpusOptions):
         TrainingOptions.__post_init__(self)
         CorpusOptions.__post_init__(self)
         check(
-            hasattr(keras.activations, self.activation),
+            _is_activation(self.activation),
             "`activation` must be the name of a Keras activation.",
             activation=self.activation,
         )
@@ -92,9 +94,19 @@ def train(options: Options) -> Result:
         ValueError: If an option or a file is wrong, or the run directory is
             of another model or of other data.
     """
+    check_can_plot(options.run_dir)
     prepare(options)
     tokenizer = ByteTokenizer()
-    corpus = read_corpus(options.files("train"), tokenizer)
+    corpus = read_corpus(options.files("train"), tokenizer, "train_files")
+    check(
+        len(corpus.token_ids) >= options.batch_size * options.window_length,
+        "`train_files` must have `batch_size` windows of `window_length` "
+        "tokens.",
+        train_files=options.train_files,
+        batch_size=options.batch_size,
+        window_length=options.window_length,
+        num_tokens=len(corpus.token_ids),
+    )
     windows = ShuffledWindows(
         corpus.token_ids,
         length=options.window_length,
@@ -113,7 +125,9 @@ def train(options: Options) -> Result:
     }
     make_validation_set = None
     if validation_files := options.files("validation"):
-        validation = read_corpus(validation_files, tokenizer)
+        validation = read_corpus(
+            validation_files, tokenizer, "validation_files"
+        )
         make_validation_set = functools.partial(
             scored_windows,
             validation.token_ids[: options.validation_tokens],
@@ -149,6 +163,17 @@ def train(options: Options) -> Result:
         run.path,
     )
     return result
+
+
+def _is_activation(name):
+    try:
+        function = keras.activations.get(name)
+        # Some cannot do without more arguments than the input.
+        inspect.signature(function).bind("input")
+    except (ValueError, TypeError):
+        return False
+    # Halves the width.
+    return name != "glu"
 
 
 def _describe(options, tokenizer):

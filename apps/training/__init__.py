@@ -31,6 +31,7 @@ from apps.training.exits import NonFiniteError
 from apps.training.exits import Preempted
 from apps.training.fit import Result
 from apps.training.fit import fit
+from apps.training.learning_curve import check_can_plot
 from apps.training.learning_curve import plot_learning_curve
 from apps.training.options import TrainingOptions
 from apps.training.run_directory import RunDirectory
@@ -41,6 +42,7 @@ __all__ = [
     "Result",
     "RunDirectory",
     "TrainingOptions",
+    "check_can_plot",
     "fit",
     "plot_learning_curve",
     "prepare",

@@ -10,7 +10,7 @@ from apps.training.checkpoints import Checkpoint
 from apps.training.checkpoints import Checkpoints
 from apps.training.ending import why_stop
 from apps.training.exits import Preempted
-from apps.training.guard import check_variables
+from apps.training.guard import Guard
 from apps.training.options import TrainingOptions
 from apps.training.sigterm import Sigterm
 from keras_xf.callbacks import TrainingClock
@@ -26,6 +26,7 @@ class Checkpointing(keras.callbacks.Callback):
         options: The options.
         checkpoints: Where to save.
         clock: Counts steps and seconds.
+        guard: Looks at the variables before they are saved within an epoch.
         sigterm: Knows whether SIGTERM has arrived.
         stateful: The callbacks whose state belongs to the training's.
         start: Where training begins, with no other arrays than those of the
@@ -41,6 +42,7 @@ class Checkpointing(keras.callbacks.Callback):
         checkpoints: Checkpoints,
         *,
         clock: TrainingClock,
+        guard: Guard,
         sigterm: Sigterm,
         stateful: list,
         start: Checkpoint,
@@ -49,6 +51,7 @@ class Checkpointing(keras.callbacks.Callback):
         self._options = options
         self._checkpoints = checkpoints
         self._clock = clock
+        self._guard = guard
         self._sigterm = sigterm
         self._stateful = stateful
         self._saved = start
@@ -73,7 +76,7 @@ class Checkpointing(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         # After the last step of an epoch, `on_epoch_end` follows anyway.
         if self._sigterm.received and batch + 1 < self.params["steps"]:
-            check_variables(self.model, self._clock.step, self._checkpoints)
+            self._guard.check_variables(self._clock.step)
             self._save(state.metric_variables(self.model))
             self._leave()
 

@@ -1,20 +1,40 @@
 """Checkpoints: numbered folders that hold a training's whole state."""
 
 import dataclasses
+import errno
+import io
+import itertools
 import json
+import lzma
 import shutil
+import struct
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 from absl import logging
 
-from keras_xf.callbacks.atomic_file import sync
+from keras_xf.files import sync
 from keras_xf.checks import check
 
 _ARRAYS = "state.npz"
 _MANIFEST = "manifest.json"
 # Folders that are being written or deleted. No number is read from such a name.
 _ASIDE = ".aside-"
+# Folders of checkpoints that could not be read, for whoever wants to look.
+_BROKEN = "broken-"
+# What files that are cut off or damaged raise. Not all errors: what fails now
+# for lack of memory, or of a file server, may be read the next time.
+_DAMAGE = (
+    *(ValueError, TypeError, KeyError, EOFError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    # Of a member that claims to be encrypted.
+    RuntimeError,
+)
+# A damaged archive sends to places before the file's beginning, and claims to
+# be packed by bzip2, whose errors have no number.
+_DAMAGE_NUMBERS = (None, errno.ENOENT, errno.ENOTDIR, errno.EINVAL)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,39 +107,43 @@ class Checkpoints:
         (aside / _MANIFEST).write_text(json.dumps(manifest, indent=1))
         for path in (aside / _ARRAYS, aside / _MANIFEST, aside):
             sync(path)
-        if self.path(checkpoint.step).exists():
-            # A broken one, or that of another try at the same step.
-            self._remove(checkpoint.step)
+        # Training did not begin at these.
+        for step in self.steps():
+            if step >= checkpoint.step:
+                self._put_aside(step)
         aside.replace(self.path(checkpoint.step))
         sync(self.directory)
-        # Later ones are broken: training did not begin at them.
-        steps = self.steps()
-        newest = [step for step in steps if step <= checkpoint.step]
-        for step in steps:
-            if step not in newest[-self.keep :]:
-                self._remove(step)
+        for step in self.steps()[: -self.keep]:
+            self._remove(step)
 
     def load_newest(self) -> Checkpoint | None:
         """Reads the newest checkpoint that is whole, None if there is none.
 
         A checkpoint that a failing disk or a full one left broken is passed
-        over with a warning.
+        over with a warning. Where there is a whole one before it, it is put
+        aside in a folder `broken-<step>`.
 
         Raises:
             ValueError: If there are checkpoints, and all are broken.
+            OSError: If one cannot be read for now.
         """
         steps = self.steps()
         for step in reversed(steps):
             try:
-                return self._load(step)
-            # Cut off or damaged files turn up as almost any error.
-            except Exception as error:
+                found = self._load(step)
+            except (*_DAMAGE, OSError) as error:
+                if getattr(error, "errno", None) not in _DAMAGE_NUMBERS:
+                    raise
                 logging.warning(
                     "passing over the broken checkpoint %s (%s: %s)",
                     self.path(step),
                     type(error).__name__,
                     error,
                 )
+                continue
+            for later in steps[steps.index(step) + 1 :]:
+                self._put_aside(later)
+            return found
         check(
             not steps,
             "`run_dir` must have a checkpoint that is whole. Delete the broken "
@@ -136,13 +160,12 @@ class Checkpoints:
 
     def _load(self, step):
         manifest = json.loads((self.path(step) / _MANIFEST).read_text())
-        # Opened here: NumPy does not close a broken one that it opened.
-        with (
-            (self.path(step) / _ARRAYS).open("rb") as file,
-            np.load(file) as stored,
-        ):
+        # Read here: NumPy would believe an array's shape before the checksum.
+        with zipfile.ZipFile(self.path(step) / _ARRAYS) as archive:
             arrays = {
-                name: _from_stored(stored[name], **entry)
+                name: _from_stored(
+                    np.load(io.BytesIO(archive.read(f"{name}.npy"))), **entry
+                )
                 for name, entry in manifest["arrays"].items()
             }
         return Checkpoint(**(manifest | {"arrays": arrays}))
@@ -152,6 +175,14 @@ class Checkpoints:
         aside = self.directory / f"{_ASIDE}old-{step}"
         self.path(step).replace(aside)
         shutil.rmtree(aside)
+
+    def _put_aside(self, step):
+        names = itertools.chain(
+            [f"{_BROKEN}{step}"],
+            (f"{_BROKEN}{step}-{count}" for count in itertools.count(2)),
+        )
+        paths = (self.directory / name for name in names)
+        self.path(step).replace(next(p for p in paths if not p.exists()))
 
 
 def _to_stored(array):

@@ -1,6 +1,7 @@
 """What has to be settled before a model is made: seeds, devices, precision."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 import keras
@@ -83,7 +84,18 @@ def dtype_policy(name: str) -> Iterator[None]:
 
 def _make_logical_cpus(devices):
     """Splits the CPU in as many as are named: `cpu:1` is the second."""
-    numbers = [int(d.partition(":")[2] or 0) for d in devices if d[:3] == "cpu"]
+    # Whether there is such a device, `make_strategy` sees.
+    check(
+        all(re.fullmatch("[a-z]+:[0-9]{1,3}", device) for device in devices),
+        "`devices` must be kinds and numbers, such as gpu:0 or cpu:1.",
+        devices=devices,
+    )
+    check(
+        len(set(devices)) == len(devices),
+        "`devices` must not name a device twice.",
+        devices=devices,
+    )
+    numbers = [int(d.partition(":")[2]) for d in devices if d[:3] == "cpu"]
     count = max(numbers, default=0) + 1
     if count == 1:
         return

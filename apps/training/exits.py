@@ -4,7 +4,7 @@
 |---|---|
 | 0 | finished |
 | 1 | bad input, or a defect, which comes with a traceback (`keras_xf.launch`) |
-| 70 | the loss or a weight was not finite (`NonFiniteError`) |
+| 70 | a loss, a metric or a weight was not finite (`NonFiniteError`) |
 | 75 | stopped by SIGTERM, state saved: run it again (`Preempted`) |
 """
 
@@ -12,7 +12,7 @@ from keras_xf.launch import ProgramError
 
 
 class NonFiniteError(ProgramError):
-    """The loss or a weight became infinite or not a number."""
+    """A loss, a metric or a weight is infinite or not a number."""
 
     # EX_SOFTWARE of sysexits.h: trying again ends in the same place.
     exit_code = 70

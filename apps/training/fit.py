@@ -1,7 +1,7 @@
 """Training through `model.fit`, which can be cut off anywhere and goes on."""
 
 import dataclasses
-import json
+import importlib.util
 from collections.abc import Callable
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +23,7 @@ from apps.training.guard import Guard
 from apps.training.initial_weights import load_initial_weights
 from apps.training.options import TrainingOptions
 from apps.training.run_directory import RunDirectory
+from apps.training.run_directory import as_json
 from apps.training.run_directory import check_equal
 from apps.training.sigterm import Sigterm
 from keras_xf import models
@@ -120,14 +121,19 @@ def fit(
     Raises:
         ValueError: If an argument is wrong, or the run directory or its
             checkpoint belong to another run.
-        NonFiniteError: If the loss or a variable is infinite or no number.
-            Nothing of it is saved.
+        NonFiniteError: If a variable, the loss, that of the validation or the
+            monitor is infinite or no number. Nothing of it is saved.
         Preempted: After SIGTERM. Uncaught, it ends the process with code 75.
     """
     check(
         make_validation_set or options.early_stopping_patience is None,
         "`early_stopping_patience` must be none without a validation set.",
         early_stopping_patience=options.early_stopping_patience,
+    )
+    check(
+        not options.tensorboard or importlib.util.find_spec("tensorboard"),
+        "`tensorboard` needs TensorBoard: pip install 'keras_xf[apps]'.",
+        tensorboard=options.tensorboard,
     )
     devices.prepare(options)
     run = RunDirectory(options.run_dir)
@@ -141,13 +147,16 @@ def fit(
             loss=loss,
             make_metrics=make_metrics or (lambda: None),
         )
-        start = _set_variables(model, options, start, make_train_set)
+        start = _set_variables(
+            model, options, model_json, start, make_train_set
+        )
         run.write(options, model_json)
         if write_files:
             write_files(run.path)
 
         history = HistoryFile(run.history, start.step)
         clock = TrainingClock(start.step, start.training_seconds)
+        guard = Guard(checkpoints, monitor)
         stateful = [
             *callbacks,
             *_early_stopping(options, monitor, monitor_mode),
@@ -161,6 +170,7 @@ def fit(
             options,
             checkpoints,
             clock=clock,
+            guard=guard,
             sigterm=sigterm,
             stateful=stateful,
             start=start,
@@ -174,11 +184,11 @@ def fit(
                 step=start.step,
                 callbacks=[
                     clock,
-                    Guard(checkpoints),
+                    guard,
                     *stateful,
                     history,
                     *_scalars(options, run),
-                    Progress(options.train_steps, options.log_every_steps),
+                    _progress(options, clock),
                     checkpointing,
                 ],
             )
@@ -198,8 +208,7 @@ def fit(
 
 def _find_start(checkpoints, data_fingerprint):
     """Returns the newest checkpoint, or that of a new run."""
-    # As JSON has it: a tuple would differ from the list that is read back.
-    now = json.loads(json.dumps(data_fingerprint or {}))
+    now = as_json(data_fingerprint or {})
     start = checkpoints.load_newest()
     if start is None:
         return Checkpoint(data_fingerprint=now)
@@ -212,7 +221,7 @@ def _find_start(checkpoints, data_fingerprint):
     return start
 
 
-def _set_variables(model, options, start, make_train_set):
+def _set_variables(model, options, model_json, start, make_train_set):
     """Gives a new model its state, all but that of the metrics.
 
     Returns:
@@ -228,7 +237,7 @@ def _set_variables(model, options, start, make_train_set):
             state.model_variables(model), others, source="The checkpoint"
         )
     elif options.init_from is not None:
-        load_initial_weights(model, options.init_from)
+        load_initial_weights(model, options.init_from, model_json)
     return dataclasses.replace(start, arrays=metrics)
 
 
@@ -240,6 +249,15 @@ def _early_stopping(options, monitor, mode):
     return [
         keras.callbacks.EarlyStopping(monitor, patience=patience, mode=mode)
     ]
+
+
+def _progress(options, clock):
+    limit = options.max_train_seconds
+    return Progress(
+        options.train_steps,
+        options.log_every_steps,
+        seconds_left=limit and (lambda: limit - clock.seconds),
+    )
 
 
 def _scalars(options, run):

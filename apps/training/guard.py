@@ -3,7 +3,7 @@
 import math
 
 import keras
-from keras import ops
+import tensorflow as tf
 
 from apps.training.checkpoints import Checkpoints
 from apps.training.exits import NonFiniteError
@@ -17,12 +17,26 @@ class Guard(keras.callbacks.Callback):
 
     Args:
         checkpoints: Where the last good checkpoint is.
+        monitor: The metric that decides which model is the best.
     """
 
-    def __init__(self, checkpoints: Checkpoints):
+    def __init__(self, checkpoints: Checkpoints, monitor: str):
         super().__init__()
         self._checkpoints = checkpoints
+        self._metrics = ("val_loss", monitor)
         self._batches = 0
+        self._variables = None
+        self._are_finite = None
+
+    def set_model(self, model):
+        super().set_model(model)
+        self._variables = [
+            variable
+            for variable in model.variables + model.optimizer.variables
+            if "float" in variable.dtype
+        ]
+        # One graph: an operation at a time would wait for each variable.
+        self._are_finite = tf.function(self._find_finite)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._batches = 0
@@ -30,8 +44,7 @@ class Guard(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self._batches = batch + 1
         # A running mean, which no later step makes finite again.
-        if not math.isfinite(logs["loss"]):
-            raise _error("loss", logs["step"], self._checkpoints)
+        self._check_finite(logs, "loss")
 
     def on_epoch_end(self, epoch, logs=None):
         # Keras would go on, with a warning and nothing to learn from.
@@ -40,29 +53,39 @@ class Guard(keras.callbacks.Callback):
             "`make_train_set` must give batches for all steps.",
             last_step=logs["step"],
         )
-        check_variables(self.model, logs["step"], self._checkpoints)
+        self.check_variables(logs["step"])
+        for name in self._metrics:
+            if name in logs:
+                self._check_finite(logs, name)
 
+    def check_variables(self, step: int) -> None:
+        """Raises `NonFiniteError` unless all variables are finite.
 
-def check_variables(
-    model: keras.Model, step: int, checkpoints: Checkpoints
-) -> None:
-    """Raises `NonFiniteError` unless all variables are finite.
+        Args:
+            step: The step to name.
+        """
+        for variable, is_finite in zip(
+            self._variables, self._are_finite().numpy(), strict=True
+        ):
+            if not is_finite:
+                raise self._error(f"variable {variable.path}", step)
 
-    Args:
-        model: A compiled model.
-        step: The step to name.
-        checkpoints: Where the last good checkpoint is.
-    """
-    for variable in model.variables + model.optimizer.variables:
-        is_float = "float" in variable.dtype
-        if is_float and not ops.all(ops.isfinite(variable)):
-            raise _error(f"variable {variable.path}", step, checkpoints)
+    def _find_finite(self):
+        return tf.stack(
+            [
+                tf.reduce_all(keras.ops.isfinite(variable))
+                for variable in self._variables
+            ]
+        )
 
+    def _check_finite(self, logs, name):
+        if not math.isfinite(logs[name]):
+            raise self._error(name, logs["step"])
 
-def _error(name, step, checkpoints):
-    steps = checkpoints.steps()
-    last = checkpoints.path(steps[-1]) if steps else "none"
-    return NonFiniteError(
-        f"The {name} is not finite at step {step}. "
-        f"Last good checkpoint: {last}."
-    )
+    def _error(self, name, step):
+        steps = self._checkpoints.steps()
+        last = self._checkpoints.path(steps[-1]) if steps else "none"
+        return NonFiniteError(
+            f"The {name} is not finite at step {step}. "
+            f"Last good checkpoint: {last}."
+        )

@@ -1,11 +1,29 @@
 """The learning curve as a picture."""
 
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 
-from keras_xf.callbacks.atomic_file import atomic_file
+from keras_xf.files import atomic_file
 from keras_xf.callbacks.history_file import read_history
 from keras_xf.checks import check
+
+
+def check_can_plot(run_dir: str | Path) -> None:
+    """Makes sure, before the work begins, that its end will not fail.
+
+    Args:
+        run_dir: Where the picture will be.
+
+    Raises:
+        ValueError: If matplotlib is missing.
+    """
+    check(
+        importlib.util.find_spec("matplotlib"),
+        "`run_dir` gets a learning curve, which needs matplotlib: "
+        "pip install 'keras_xf[apps]'.",
+        run_dir=str(run_dir),
+    )
 
 
 def plot_learning_curve(

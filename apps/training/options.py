@@ -114,6 +114,45 @@ class TrainingOptions:
                 f"`{name}` must be positive.",
                 **{name: value},
             )
+        for name in ("beta_1", "beta_2"):
+            value = getattr(self, name)
+            check(
+                value is None or 0 <= value < 1,
+                f"`{name}` must lie in [0, 1).",
+                **{name: value},
+            )
+        # What NumPy takes.
+        check(
+            0 <= self.seed < 2**32,
+            "`seed` must lie in [0, 2**32).",
+            seed=self.seed,
+        )
+        self._check_schedule()
+        self._check_devices()
+
+    def _check_schedule(self):
+        ends = self.schedule in ("linear", "cosine")
+        check(
+            0 <= self.final_fraction <= 1,
+            "`final_fraction` must lie in [0, 1].",
+            final_fraction=self.final_fraction,
+        )
+        check(
+            ends or self.final_fraction == 0,
+            "`final_fraction` must be 0 unless `schedule` is linear or cosine.",
+            final_fraction=self.final_fraction,
+            schedule=self.schedule,
+        )
+        check(
+            not ends or self.warmup_steps < self.train_steps,
+            "`warmup_steps` must be less than `train_steps` where `schedule` "
+            "is linear or cosine.",
+            warmup_steps=self.warmup_steps,
+            train_steps=self.train_steps,
+            schedule=self.schedule,
+        )
+
+    def _check_devices(self):
         check(
             not self.devices or self.strategy == "mirrored",
             "`devices` must be empty unless `strategy` is mirrored.",

@@ -10,7 +10,7 @@ from pathlib import Path
 from absl import logging
 
 from apps.training.options import TrainingOptions
-from keras_xf.callbacks.atomic_file import atomic_file
+from keras_xf.files import atomic_file
 from keras_xf.checks import check
 from keras_xf.launch import load_options
 from keras_xf.launch import save_options
@@ -41,20 +41,48 @@ class RunDirectory:
         self.checkpoints = self.path / "checkpoints"
         self.model = self.path / "model.keras"
 
-    def read_model_json(self) -> dict:
-        """Reads the builder's name and arguments."""
-        return json.loads(self.model_json.read_text())
+    def read_model_json(self, flag: str = "run_dir") -> dict:
+        """Reads the builder's name and arguments.
+
+        Args:
+            flag: The option that named the directory, for the error message.
+
+        Raises:
+            ValueError: If the file does not hold them.
+        """
+        try:
+            content = json.loads(self.model_json.read_text(encoding="utf-8"))
+        except ValueError:
+            content = None
+        check(
+            isinstance(content, dict)
+            and "builder" in content
+            and isinstance(content.get("arguments"), dict),
+            f"`{flag}` must have a model.json that holds a `builder` and its "
+            "`arguments`.",
+            path=str(self.model_json),
+        )
+        return content
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Makes the directory and keeps other processes from training in it.
 
+        A directory that was made here goes again where an error comes before
+        anything is written.
+
         Raises:
             ValueError: If another process does.
         """
+        is_new = not self.path.exists()
         self.path.mkdir(parents=True, exist_ok=True)
-        with _locked(self.path):
-            yield
+        try:
+            with _locked(self.path):
+                yield
+        except BaseException:
+            if is_new and not any(self.path.iterdir()):
+                self.path.rmdir()
+            raise
 
     def check(self, options: TrainingOptions, model_json: dict) -> None:
         """Makes sure that the directory holds no other run.
@@ -68,7 +96,11 @@ class RunDirectory:
                 options that make it another run.
         """
         if self.model_json.exists():
-            _check_model(self.read_model_json(), _as_json(model_json))
+            check_same_model(
+                "`run_dir` must not hold a run of another model.",
+                self.read_model_json(),
+                model_json,
+            )
         if self.options.exists():
             _check_options(load_options(type(options), self.options), options)
 
@@ -80,8 +112,8 @@ class RunDirectory:
             aside.write_text(json.dumps(model_json, indent=1) + "\n")
 
 
-def _as_json(value):
-    # A tuple would differ from the list that is read back.
+def as_json(value: dict) -> dict:
+    """Returns a value as it is read back: a tuple would differ from a list."""
     return json.loads(json.dumps(value))
 
 
@@ -101,6 +133,22 @@ def check_equal(requirement: str, before: dict, now: dict) -> None:
     )
 
 
+def check_same_model(requirement: str, before: dict, now: dict) -> None:
+    """Raises `ValueError` that names in what two models differ.
+
+    Args:
+        requirement: As `checks.check` takes it.
+        before: Name and arguments of the builder, as read from `model.json`.
+        now: Name and arguments of the builder.
+    """
+    now = as_json(now)
+    check_equal(
+        requirement,
+        {"builder": before["builder"], **before["arguments"]},
+        {"builder": now["builder"], **now["arguments"]},
+    )
+
+
 def _differences(before, now):
     """Returns pairs of what differs, by name."""
     pairs = {
@@ -108,14 +156,6 @@ def _differences(before, now):
         for name in before | now
     }
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-
-
-def _check_model(before, now):
-    check_equal(
-        "`run_dir` must not hold a run of another model.",
-        {"builder": before["builder"], **before["arguments"]},
-        {"builder": now["builder"], **now["arguments"]},
-    )
 
 
 def _check_options(before, now):

@@ -63,6 +63,11 @@ def read_variables(variables: dict) -> dict[str, np.ndarray]:
     }
 
 
+def fits(variables: dict, arrays: dict[str, np.ndarray]) -> bool:
+    """Says whether two have the same names, shapes and dtypes."""
+    return _forms(variables) == _forms(arrays)
+
+
 def assign_variables(
     variables: dict, arrays: dict[str, np.ndarray], source: str
 ) -> None:
@@ -76,8 +81,7 @@ def assign_variables(
     Raises:
         ValueError: If the two have other names, shapes or dtypes.
     """
-    expected = {n: f"{v.dtype} {v.shape}" for n, v in variables.items()}
-    found = {n: f"{a.dtype} {a.shape}" for n, a in arrays.items()}
+    expected, found = _forms(variables), _forms(arrays)
     both = expected.keys() & found.keys()
     check(
         expected == found,
@@ -121,6 +125,10 @@ def assign_callbacks(callbacks: list, state: dict[str, dict]) -> None:
     for name, callback in _named_callbacks(callbacks).items():
         for attribute, value in state.get(name, {}).items():
             setattr(callback, attribute, _from_json(value))
+
+
+def _forms(variables):
+    return {n: f"{v.dtype} {v.shape}" for n, v in variables.items()}
 
 
 def _named_callbacks(callbacks):

@@ -6,7 +6,7 @@ from typing import Literal
 
 import keras
 
-from keras_xf.callbacks.atomic_file import atomic_file
+from keras_xf.files import atomic_file
 from keras_xf.checks import check
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import keras
 
-from keras_xf.callbacks.atomic_file import atomic_file
+from keras_xf.files import atomic_file
+from keras_xf.checks import check
 
 
 class HistoryFile(keras.callbacks.Callback):
@@ -51,13 +52,28 @@ class HistoryFile(keras.callbacks.Callback):
 
 
 def read_history(path: str | Path) -> list[dict[str, float]]:
-    """Reads the rows of a `HistoryFile`, each without its empty columns."""
-    with Path(path).open(newline="") as file:
-        return [
-            {
-                name: int(text) if name == "step" else float(text)
-                for name, text in row.items()
-                if text
-            }
-            for row in csv.DictReader(file)
-        ]
+    """Reads the rows of a `HistoryFile`, each without its empty columns.
+
+    Args:
+        path: The CSV file.
+
+    Raises:
+        ValueError: If it is not such a file.
+    """
+    try:
+        with Path(path).open(newline="") as file:
+            rows = list(csv.DictReader(file, strict=True))
+        return [_read_row(row) for row in rows]
+    except (ValueError, TypeError, KeyError, csv.Error) as error:
+        check(
+            False,
+            "`path` must be a CSV file of numbers with a column step.",
+            path=str(path),
+            error=f"{type(error).__name__}: {error}",
+        )
+
+
+def _read_row(row):
+    # A row that is too long has the rest in a list.
+    numbers = {name: float(text) for name, text in row.items() if text}
+    return {**numbers, "step": int(row["step"])}

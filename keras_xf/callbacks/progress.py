@@ -3,6 +3,7 @@
 import datetime
 import sys
 import time
+from collections.abc import Callable
 from typing import TextIO
 
 import keras
@@ -26,15 +27,22 @@ class Progress(keras.callbacks.Callback):
         total_steps: Steps of the whole training.
         every_steps: Steps from line to line; 0 for lines after epochs alone.
         stream: Where to write; stderr by default.
+        seconds_left: Returns the seconds that training may still take, where
+            time ends it.
     """
 
     def __init__(
-        self, total_steps: int, every_steps: int, stream: TextIO | None = None
+        self,
+        total_steps: int,
+        every_steps: int,
+        stream: TextIO | None = None,
+        seconds_left: Callable[[], float] | None = None,
     ):
         super().__init__()
         self.total_steps = total_steps
         self.every_steps = every_steps
         self._stream = stream
+        self._seconds_left = seconds_left
         self._first = None
         self._drawn_at = -_REDRAW_SECONDS
         self._drawn_width = 0
@@ -82,12 +90,21 @@ class Progress(keras.callbacks.Callback):
             for name, value in logs.items()
             if name != "step" and value is not None
         ]
-        if self._first is not None and step > self._first[0]:
-            seconds = time.monotonic() - self._first[1]
-            speed = (step - self._first[0]) / seconds
-            left = (self.total_steps - step) / speed
-            parts += [
-                f"{speed:.3g} steps/s",
-                f"{datetime.timedelta(seconds=round(left))} left",
-            ]
-        return " | ".join(parts)
+        return " | ".join([*parts, *self._speed(step)])
+
+    def _speed(self, step):
+        if self._first is None:
+            return []
+        steps = step - self._first[0]
+        seconds = time.monotonic() - self._first[1]
+        # Some clocks tick slower than a fast step.
+        if steps <= 0 or seconds <= 0:
+            return []
+        speed = steps / seconds
+        left = (self.total_steps - step) / speed
+        if self._seconds_left is not None:
+            left = max(0, min(left, self._seconds_left()))
+        return [
+            f"{speed:.3g} steps/s",
+            f"{datetime.timedelta(seconds=round(left))} left",
+        ]

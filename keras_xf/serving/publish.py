@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from keras_xf.callbacks.atomic_file import sync
+from keras_xf.files import sync
 from keras_xf.checks import check
 from keras_xf.serving.bundle import Bundle
 from keras_xf.serving.contract import contract_violations

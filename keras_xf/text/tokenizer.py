@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_xf.checks import check
+from keras_xf.files import atomic_file
 
 _FILE_NAME = "tokenizer.json"
 
@@ -86,10 +87,10 @@ class Tokenizer(tf.Module, abc.ABC):
         path = Path(directory) / _FILE_NAME
         path.parent.mkdir(parents=True, exist_ok=True)
         content = {"class": type(self).__name__, "config": self.get_config()}
-        # Renamed into place, so that no reader ever sees half a file.
-        aside = path.with_name(path.name + ".tmp")
-        aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        aside.replace(path)
+        with atomic_file(path) as aside:
+            aside.write_text(
+                json.dumps(content, indent=2) + "\n", encoding="utf-8"
+            )
 
 
 def register_tokenizer(tokenizer_type: type[Tokenizer]) -> type[Tokenizer]:

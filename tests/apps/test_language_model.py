@@ -3,13 +3,16 @@
 import bz2
 import dataclasses
 import gzip
+import importlib.util
 import json
 import lzma
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -18,7 +21,9 @@ from apps.language_model import report
 from apps.language_model import train
 from apps.language_model.corpus import CorpusOptions
 from apps.language_model.corpus import read_corpus
+from apps.language_model.scoring import Score
 from apps.language_model.scoring import score_corpus
+from apps.training import NonFiniteError
 from keras_xf import models
 from keras_xf.data.standard_library import standard_library_files
 from keras_xf.text import ByteTokenizer
@@ -98,7 +103,9 @@ def test_more_context_never_loses_on_average(options, result):
 
 
 def test_score_equals_one_window_by_hand(files):
-    corpus = read_corpus([str(files / "held_out.txt.xz")], ByteTokenizer())
+    corpus = read_corpus(
+        [str(files / "held_out.txt.xz")], ByteTokenizer(), "files"
+    )
     corpus = dataclasses.replace(corpus, token_ids=corpus.token_ids[:20])
     model = models.build_language_model(
         vocabulary_size=261, num_layers=1, hidden_dim=16, num_heads=2
@@ -189,8 +196,9 @@ def test_files_shorter_than_a_batch_of_windows_are_refused(options, files):
     with pytest.raises(ValueError) as error:
         train.train(other)
     assert str(error.value) == (
-        "`token_ids` must have `batch_size` windows of `length` tokens. "
-        "Received: num_tokens=6, batch_size=8, length=32."
+        "`train_files` must have `batch_size` windows of `window_length` "
+        f"tokens. Received: train_files={(str(tiny),)!r}, batch_size=8, "
+        "window_length=32, num_tokens=6."
     )
     assert not (files / "none").exists()
 
@@ -198,10 +206,13 @@ def test_files_shorter_than_a_batch_of_windows_are_refused(options, files):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            {"activation": "wavy"},
-            "`activation` must be the name of a Keras activation. "
-            "Received: activation='wavy'.",
+        *(
+            (
+                {"activation": name},
+                "`activation` must be the name of a Keras activation. "
+                f"Received: activation={name!r}.",
+            )
+            for name in ("wavy", "get", "deserialize", "threshold", "glu", "")
         ),
         (
             {"window_length": 0},
@@ -252,3 +263,170 @@ def test_model_file_holds_no_optimizer(options, result):
     weights = 4 * result.model.count_params()
     # Adam's two moments would triple it.
     assert weights < size < 2 * weights
+
+
+@pytest.mark.parametrize("name", ["gelu", "relu", "silu", "swish", "tanh"])
+def test_takes_activations(name):
+    assert train.Options(run_dir="unused", activation=name).activation == name
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_files_are_named_by_their_flag(options, result, files, split):
+    (files / "cut.gz").write_bytes(gzip.compress(PATTERN)[:20])
+    (files / "empty").write_bytes(b"")
+    causes = {
+        "gone": f"[Errno 2] No such file or directory: {str(files / 'gone')!r}",
+        "empty": "empty",
+        "cut.gz": "Compressed file ended before the end-of-stream marker was "
+        "reached",
+    }
+    for name, cause in causes.items():
+        path = str(files / name)
+        with pytest.raises(ValueError) as error:
+            if split == "test":
+                run_dir = copy_run(options, files / f"of_{name}")
+                replace_line(run_dir, "test_files", path)
+                evaluate.evaluate(evaluate.Options(run_dir=str(run_dir)))
+            else:
+                train.train(
+                    dataclasses.replace(options, **{f"{split}_files": (path,)})
+                )
+        assert str(error.value) == (
+            f"`{split}_files` must name files that can be read and are not "
+            f"empty. Received: path={path!r}, error={cause!r}."
+        )
+    with pytest.raises(ValueError) as error:
+        evaluate.evaluate(
+            evaluate.Options(run_dir=options.run_dir, files=(path,))
+        )
+    assert str(error.value).startswith("`files` must name files that")
+
+
+def copy_run(options, path):
+    shutil.copytree(options.run_dir, path)
+    return path
+
+
+def replace_line(run_dir, name, value):
+    path = run_dir / "options.flags"
+    lines = path.read_text().splitlines()
+    lines = [line for line in lines if not line.startswith(f"--{name}=")]
+    path.write_text("\n".join([*lines, f"--{name}={value}"]) + "\n")
+
+
+@pytest.mark.parametrize("name", ["window_length", "stride", "batch_size"])
+def test_evaluate_rejects_sizes_below_one(name):
+    with pytest.raises(ValueError) as error:
+        evaluate.Options(run_dir="unused", **{name: 0})
+    assert str(error.value) == (
+        f"`{name}` must be positive. Received: {name}=0."
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "received"),
+    [
+        ({"stride": 33}, "stride=33, window_length=32"),
+        (
+            {"window_length": 8, "stride": 9},
+            "stride=9, window_length=8",
+        ),
+    ],
+)
+def test_evaluate_leaves_out_no_token(options, result, arguments, received):
+    with pytest.raises(ValueError) as error:
+        evaluate.evaluate(
+            evaluate.Options(run_dir=options.run_dir, **arguments)
+        )
+    assert str(error.value) == (
+        f"`stride` must not exceed `window_length`. Received: {received}."
+    )
+
+
+def test_evaluate_asks_for_no_positions_that_were_not_learned(
+    options, result, tmp_path
+):
+    run_dir = copy_run(options, tmp_path / "run")
+    path = run_dir / "model.json"
+    description = json.loads(path.read_text())
+    description["arguments"]["max_length"] = 32
+    path.write_text(json.dumps(description))
+    with pytest.raises(ValueError) as error:
+        evaluate.evaluate(
+            evaluate.Options(run_dir=str(run_dir), window_length=33)
+        )
+    assert str(error.value) == (
+        "`window_length` must not exceed the number of positions that the "
+        "model has learned. Received: window_length=33, max_length=32."
+    )
+
+
+def test_evaluate_names_a_damaged_model(options, result, tmp_path):
+    run_dir = copy_run(options, tmp_path / "run")
+    path = run_dir / "model.keras"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ValueError) as cause:
+        keras.saving.load_model(path, compile=False)
+    with pytest.raises(ValueError) as error:
+        evaluate.evaluate(evaluate.Options(run_dir=str(run_dir)))
+    assert str(error.value) == (
+        "`run_dir` must lead to a Keras model that can be read. "
+        f"Received: path={str(path)!r}, "
+        f"error={f'ValueError: {cause.value}'!r}."
+    )
+
+
+def test_evaluate_has_no_score_that_is_no_number(options, result, tmp_path):
+    run_dir = copy_run(options, tmp_path / "run")
+    path = run_dir / "model.keras"
+    model = keras.saving.load_model(path, compile=False)
+    model.trainable_variables[0].assign(
+        np.full(model.trainable_variables[0].shape, np.nan, "float32")
+    )
+    model.save(path)
+    with pytest.raises(NonFiniteError) as error:
+        evaluate.evaluate(evaluate.Options(run_dir=str(run_dir)))
+    assert str(error.value) == (
+        f"The bits_per_byte of the model in {run_dir} is not finite."
+    )
+    assert error.value.exit_code == 70
+
+
+def test_a_perplexity_beyond_floats_is_infinite():
+    assert Score(nats=20.0, tokens=10, bytes=9).perplexity == math.exp(2.0)
+    assert Score(nats=8000.0, tokens=10, bytes=9).perplexity == math.inf
+
+
+@pytest.mark.parametrize("program", ["train", "report"])
+def test_a_missing_matplotlib_is_told_before_the_work(
+    options, files, monkeypatch, program
+):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name: None if name == "matplotlib" else find(name),
+    )
+    run_dir = str(files / "not_made")
+    with pytest.raises(ValueError) as error:
+        if program == "train":
+            train.train(dataclasses.replace(options, run_dir=run_dir))
+        else:
+            report.report(evaluate.Options(run_dir=run_dir))
+    assert str(error.value) == (
+        "`run_dir` gets a learning curve, which needs matplotlib: "
+        "pip install 'keras_xf[apps]'. "
+        f"Received: run_dir={run_dir!r}."
+    )
+    assert not (files / "not_made").exists()
+
+
+def test_report_needs_a_history(options, result, tmp_path):
+    run_dir = copy_run(options, tmp_path / "run")
+    (run_dir / "history.csv").write_text("step,training_seconds\n")
+    with pytest.raises(ValueError) as error:
+        report.report(evaluate.Options(run_dir=str(run_dir)))
+    assert str(error.value) == (
+        "`run_dir` must have a history.csv with a row. "
+        f"Received: run_dir={str(run_dir)!r}."
+    )

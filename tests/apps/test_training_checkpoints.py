@@ -1,5 +1,8 @@
 """Tests of apps.training.checkpoints."""
 
+import errno
+import io
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -59,6 +62,11 @@ def test_the_newest_by_number_is_loaded_and_as_many_stay_as_told(tmp_path):
     assert_same(checkpoints.load_newest(), make(100))
 
 
+def bring_back(folder):
+    """Undoes that checkpoint 2 was put aside."""
+    (folder / "broken-2").rename(folder / "2")
+
+
 @pytest.mark.parametrize("name", ["state.npz", "manifest.json"])
 def test_a_broken_checkpoint_is_passed_over(tmp_path, name, caplog):
     checkpoints = Checkpoints(tmp_path, keep=3)
@@ -73,8 +81,10 @@ def test_a_broken_checkpoint_is_passed_over(tmp_path, name, caplog):
         assert_same(checkpoints.load_newest(), make(1))
         assert f"passing over the broken checkpoint {tmp_path}/2" in caplog.text
         caplog.clear()
+        bring_back(tmp_path)
     path.unlink()
     assert_same(checkpoints.load_newest(), make(1))
+    bring_back(tmp_path)
     path.write_bytes(whole)
     assert_same(checkpoints.load_newest(), make(2))
 
@@ -92,6 +102,45 @@ def test_no_changed_byte_of_the_arrays_goes_unnoticed(tmp_path):
         found = checkpoints.load_newest()
         # Some bytes say nothing, such as the time of a file in an archive.
         assert_same(found, make(found.step))
+        if found.step == 1:
+            bring_back(tmp_path)
+
+
+def test_a_broken_checkpoint_is_put_aside_and_kept(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    checkpoints.save(make(1))
+    for _ in range(2):
+        for step in (2, 3):
+            (tmp_path / str(step)).mkdir()
+            (tmp_path / str(step) / "state.npz").write_text(f"half of {step}")
+        assert_same(checkpoints.load_newest(), make(1))
+        assert checkpoints.steps() == [1]
+    checkpoints.save(make(4))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("4", "broken-2", "broken-2-2", "broken-3", "broken-3-2"),
+    ]
+    text = (tmp_path / "broken-3-2" / "state.npz").read_text()
+    assert text == "half of 3"
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EIO, "Input/output error"), MemoryError()]
+)
+def test_what_may_work_the_next_time_is_not_taken_for_damage(
+    tmp_path, monkeypatch, error
+):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    checkpoints.save(make(1))
+    checkpoints.save(make(2))
+
+    def fail(*_):
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(io, "BytesIO", fail)
+        with pytest.raises(type(error)):
+            checkpoints.load_newest()
+    assert_same(checkpoints.load_newest(), make(2))
 
 
 def test_training_goes_on_from_before_a_broken_one_and_replaces_it(tmp_path):
@@ -99,8 +148,11 @@ def test_training_goes_on_from_before_a_broken_one_and_replaces_it(tmp_path):
     for step in (1, 2, 3):
         (tmp_path / str(step)).mkdir()
     checkpoints.save(make(1))
-    # Later ones can only be broken: otherwise training had begun there.
+    # These can only be broken: otherwise training had begun there.
     assert checkpoints.steps() == [1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("1", "broken-1", "broken-2", "broken-3"),
+    ]
     (tmp_path / "2").mkdir()
     checkpoints.save(make(2))
     assert checkpoints.steps() == [2]

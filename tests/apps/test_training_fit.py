@@ -4,12 +4,16 @@ That a run which dies goes on with the same bits, test_training_resume tests.
 """
 
 import dataclasses
+import importlib.util
 import threading
+import time
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from apps.training import NonFiniteError
 from apps.training import RunDirectory
 from keras_xf.callbacks.history_file import read_history
 from tests.apps import training_program
@@ -324,3 +328,124 @@ def test_xla_is_not_left_out_in_silence(options):
         "determinism was turned on before in this process. "
         "Received: jit_compile='on'."
     )
+
+
+def validation_sets(bad_from):
+    """Makes a set whose inputs are no numbers from a reading on."""
+    counter = iter(range(100))
+
+    def make():
+        def read():
+            x, labels = training_program.examples(seed=7, count=16)
+            bad = next(counter) >= bad_from
+            x = np.full_like(x, np.nan) if bad else x
+            yield {"x": x}, {"logits": labels}
+
+        data = tf.data.Dataset.from_generator(
+            read,
+            output_signature=(
+                {"x": tf.TensorSpec((16, training_program.DIM))},
+                {"logits": tf.TensorSpec((16,), tf.int64)},
+            ),
+        )
+        return data.apply(tf.data.experimental.assert_cardinality(1))
+
+    return make
+
+
+def test_a_validation_without_numbers_stops_and_saves_nothing(options):
+    with pytest.raises(NonFiniteError) as error:
+        train(options, make_validation_set=validation_sets(bad_from=1))
+    run = RunDirectory(options.run_dir)
+    assert str(error.value) == (
+        "The val_loss is not finite at step 6. "
+        f"Last good checkpoint: {run.checkpoints / '3'}."
+    )
+    assert [row["step"] for row in read_history(run.history)] == [3]
+    assert [path.name for path in run.checkpoints.iterdir()] == ["3"]
+
+
+def test_a_monitor_without_numbers_stops(options):
+    class Infinite(keras.metrics.Mean):
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            return super().update_state(keras.ops.log(0.0))
+
+    with pytest.raises(NonFiniteError) as error:
+        train(
+            options,
+            make_metrics=lambda: {"logits": [Infinite(name="bits")]},
+            monitor="val_bits",
+        )
+    assert str(error.value) == (
+        "The val_bits is not finite at step 3. Last good checkpoint: none."
+    )
+    assert not RunDirectory(options.run_dir).model.exists()
+
+
+def test_a_refused_run_leaves_no_directory(options):
+    with pytest.raises(ValueError, match="init_from"):
+        train(options, init_from="gone")
+    assert not RunDirectory(options.run_dir).path.exists()
+
+
+def test_a_damaged_history_is_named(options):
+    train(options, train_steps=3)
+    path = RunDirectory(options.run_dir).history
+    for damaged, cause in [
+        (
+            "step,loss\n3,x\n",
+            "ValueError: could not convert string to float: 'x'",
+        ),
+        ("loss\n3\n", "KeyError: 'step'"),
+        ('step,loss\n"3,1\n', "Error: unexpected end of data"),
+    ]:
+        path.write_text(damaged)
+        with pytest.raises(ValueError) as error:
+            train(options)
+        assert str(error.value) == (
+            "`path` must be a CSV file of numbers with a column step. "
+            f"Received: path={str(path)!r}, error={cause!r}."
+        )
+
+
+def test_tensorboard_is_asked_for_before_the_work(options, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name: None if name == "tensorboard" else find(name),
+    )
+    with pytest.raises(ValueError) as error:
+        train(options, tensorboard=True)
+    assert str(error.value) == (
+        "`tensorboard` needs TensorBoard: pip install 'keras_xf[apps]'. "
+        "Received: tensorboard=True."
+    )
+
+
+def test_a_clock_that_stands_still_gives_no_speed(options, monkeypatch, capsys):
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
+    train(options, log_every_steps=1)
+    lines = capsys.readouterr().err.splitlines()
+    assert len([line for line in lines if line.startswith("step ")]) == 8
+    assert not any("steps/s" in line for line in lines)
+
+
+def test_the_time_left_heeds_the_limit(options, monkeypatch, capsys):
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    class Slow(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            now[0] += 10.0
+
+    train(
+        options,
+        log_every_steps=1,
+        max_train_seconds=45.0,
+        callbacks=[Slow()],
+    )
+    lines = capsys.readouterr().err.splitlines()
+    ends = [line.rpartition("| ")[2] for line in lines if "step 2/6" in line]
+    # Four more steps take 40 seconds, and 20 of 45 are over.
+    assert ends == ["0:00:25 left"]

@@ -158,6 +158,37 @@ def test_options_that_mean_nothing_to_an_optimizer_are_refused(
     ]
     + [
         (
+            {name: value},
+            f"`{name}` must lie in [0, 1). Received: {name}={value}.",
+        )
+        for name in ("beta_1", "beta_2")
+        for value in (3.0, 1.0, -0.1)
+    ]
+    + [
+        (
+            {"seed": value},
+            f"`seed` must lie in [0, 2**32). Received: seed={value}.",
+        )
+        for value in (-1, 2**32)
+    ]
+    + [
+        (
+            {"final_fraction": 1.5},
+            "`final_fraction` must lie in [0, 1]. "
+            "Received: final_fraction=1.5.",
+        ),
+        (
+            {"final_fraction": 0.5, "schedule": "inverse_sqrt"},
+            "`final_fraction` must be 0 unless `schedule` is linear or cosine. "
+            "Received: final_fraction=0.5, schedule='inverse_sqrt'.",
+        ),
+        (
+            {"warmup_steps": 9, "train_steps": 9, "schedule": "cosine"},
+            "`warmup_steps` must be less than `train_steps` where `schedule` "
+            "is linear or cosine. "
+            "Received: warmup_steps=9, train_steps=9, schedule='cosine'.",
+        ),
+        (
             {"devices": ("gpu:0",)},
             "`devices` must be empty unless `strategy` is mirrored. "
             "Received: devices=('gpu:0',), strategy='none'.",
@@ -173,6 +204,12 @@ def test_rejects(changes, message):
     with pytest.raises(ValueError) as error:
         make_options(**changes)
     assert str(error.value) == message
+
+
+def test_options_at_their_bounds_are_allowed():
+    make_options(beta_1=0.0, beta_2=0.999, seed=2**32 - 1)
+    make_options(warmup_steps=9, train_steps=9)
+    make_options(warmup_steps=8, train_steps=9, schedule="linear")
 
 
 def test_a_subclass_may_have_required_options():
@@ -220,6 +257,27 @@ def test_an_unknown_device_is_refused():
     assert str(error.value) == (
         f"`devices` must be among {known}. "
         "Received: devices=('cpu:0', 'tpu:3')."
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["cpu:x", "cpu", "cpu:", "CPU:0", "0", "cpu:1000"]
+)
+def test_what_is_no_device_is_refused(name):
+    with pytest.raises(ValueError) as error:
+        make_strategy("cpu:0", name)
+    assert str(error.value) == (
+        "`devices` must be kinds and numbers, such as gpu:0 or cpu:1. "
+        f"Received: devices=('cpu:0', {name!r})."
+    )
+
+
+def test_a_device_named_twice_is_refused():
+    with pytest.raises(ValueError) as error:
+        make_strategy("cpu:0", "cpu:0")
+    assert str(error.value) == (
+        "`devices` must not name a device twice. "
+        "Received: devices=('cpu:0', 'cpu:0')."
     )
 
 

@@ -83,6 +83,36 @@ def test_two_trainings_at_once_are_refused(run):
         pass
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"\xff", b"[]", b'{"builder": "a"}', b'{"arguments": {}}']
+    + [b'{"builder": "a", "arguments": 1}'],
+)
+def test_a_damaged_model_json_is_named(run, options, content):
+    run.model_json.write_bytes(content)
+    with pytest.raises(ValueError) as error:
+        run.check(options, MODEL)
+    assert str(error.value) == (
+        "`run_dir` must have a model.json that holds a `builder` and its "
+        f"`arguments`. Received: path={str(run.model_json)!r}."
+    )
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+@pytest.mark.parametrize("is_empty", [False, True])
+def test_a_refused_run_leaves_no_new_empty_directory(
+    tmp_path, is_old, is_empty
+):
+    run = RunDirectory(tmp_path / "runs" / "a")
+    if is_old:
+        run.path.mkdir(parents=True)
+    with pytest.raises(ValueError, match="refused"), run.locked():
+        if not is_empty:
+            run.history.write_text("")
+        raise ValueError("refused")
+    assert run.path.exists() == (is_old or not is_empty)
+
+
 def test_a_file_in_its_place_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with (

@@ -1,8 +1,8 @@
-"""Tests of keras_xf.callbacks.atomic_file."""
+"""Tests of keras_xf.files."""
 
 import pytest
 
-from keras_xf.callbacks.atomic_file import atomic_file
+from keras_xf.files import atomic_file
 
 
 def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path):
