@@ -19,9 +19,9 @@ from apps.language_model.evaluate import evaluate
 from apps.training import RunDirectory
 from apps.training import check_can_plot
 from apps.training import plot_learning_curve
-from keras_xf.files import atomic_file
 from keras_xf.callbacks.history_file import read_history
 from keras_xf.checks import check
+from keras_xf.files import atomic_file
 from keras_xf.launch import launch
 
 COMPRESSORS = {

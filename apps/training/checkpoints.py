@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from keras_xf.files import sync
 from keras_xf.checks import check
+from keras_xf.files import sync
 
 _ARRAYS = "state.npz"
 _MANIFEST = "manifest.json"

@@ -4,9 +4,9 @@ import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 
-from keras_xf.files import atomic_file
 from keras_xf.callbacks.history_file import read_history
 from keras_xf.checks import check
+from keras_xf.files import atomic_file
 
 
 def check_can_plot(run_dir: str | Path) -> None:

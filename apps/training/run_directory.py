@@ -10,8 +10,8 @@ from pathlib import Path
 from absl import logging
 
 from apps.training.options import TrainingOptions
-from keras_xf.files import atomic_file
 from keras_xf.checks import check
+from keras_xf.files import atomic_file
 from keras_xf.launch import load_options
 from keras_xf.launch import save_options
 

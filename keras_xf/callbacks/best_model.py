@@ -6,8 +6,8 @@ from typing import Literal
 
 import keras
 
-from keras_xf.files import atomic_file
 from keras_xf.checks import check
+from keras_xf.files import atomic_file
 
 
 class BestModel(keras.callbacks.Callback):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import keras
 
-from keras_xf.files import atomic_file
 from keras_xf.checks import check
+from keras_xf.files import atomic_file
 
 
 class HistoryFile(keras.callbacks.Callback):

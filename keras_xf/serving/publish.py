@@ -12,8 +12,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from keras_xf.files import sync
 from keras_xf.checks import check
+from keras_xf.files import sync
 from keras_xf.serving.bundle import Bundle
 from keras_xf.serving.contract import contract_violations
 from keras_xf.serving.manifest import write_manifest
