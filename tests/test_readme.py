@@ -43,6 +43,10 @@ def test_example_has_about_fifteen_lines_of_code(example):
     assert len(code) <= 15
 
 
+def test_nothing_is_left_to_fill_in():
+    assert not re.findall(r"[A-Z]+_[A-Z]+|TODO|FIXME", README)
+
+
 def test_commands_exist():
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
     for target in re.findall(r"make ([a-z-]+)", README):

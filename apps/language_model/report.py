@@ -83,7 +83,11 @@ def report(options: Options) -> dict:
     plot_learning_curve(
         run.history,
         path,
-        levels={name: comparison[name] for name in COMPRESSORS},
+        # Other text than the curve's, which a level of its own shows.
+        levels={
+            f"{name}, on the test text": comparison[name]
+            for name in ("model", *COMPRESSORS)
+        },
     )
     print(f"Learning curve: {path}")
     return comparison
