@@ -26,6 +26,8 @@ from keras_xf.launch import option
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
+    """Options of the benchmark."""
+
     length: int = option("Tokens to generate.", 512)
     batch_sizes: tuple[int, ...] = option("Rows at once.", (1, 8))
     num_layers: int = option("Blocks of the model.", 3)

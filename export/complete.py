@@ -141,6 +141,7 @@ def _visible(text):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints completions of the prompts on the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n")[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,

@@ -28,6 +28,8 @@ from keras_xf.text import load_tokenizer
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
+    """Options of the export."""
+
     # Files.
     run_dir: str = option("The run directory of a language model.")
     export_dir: str = option("Receives tokens/<version> and text/<version>.")

@@ -30,6 +30,8 @@ from keras_xf.text import load_tokenizer
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
+    """Options of the evaluation."""
+
     run_dir: str = option("Run directory of a language model.")
     files: tuple[str, ...] = option(
         "Text files, plain, .gz or .xz; the run's test files if empty.", ()

@@ -41,6 +41,8 @@ from keras_xf.text import ByteTokenizer
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options(TrainingOptions, CorpusOptions):
+    """Options of the training."""
+
     # Model.
     model: Literal["transformer"] = option("The kind of model.", "transformer")
     num_layers: int = option("Blocks of attention and feed-forward.", 6)

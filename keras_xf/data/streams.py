@@ -51,13 +51,7 @@ class ContiguousStreams:
 
         It equals `dataset().skip(first_step)`, without the wait.
         """
-        check(
-            first_step >= 0,
-            "`first_step` must not be negative.",
-            first_step=first_step,
-        )
-        steps = tf.data.Dataset.counter(first_step)
-        return steps.map(self.batch).prefetch(tf.data.AUTOTUNE)
+        return token_streams.endless(self.batch, first_step)
 
     def batch(self, step):
         """Makes the batch of a step, eagerly or in a graph.

@@ -109,6 +109,27 @@ def cut_pieces(stream, start, stop, length: int, continues=False):
     return inputs, {"logits": targets}, positions
 
 
+def endless(make_batch, first_step: int) -> tf.data.Dataset:
+    """Returns the endless data set of `make_batch(step)` from a step on.
+
+    It equals that from step 0 after `skip(first_step)`, without the wait.
+
+    Args:
+        make_batch: A function of an int64 scalar, called in a graph.
+        first_step: The first step.
+
+    Raises:
+        ValueError: If the first step is negative.
+    """
+    check(
+        first_step >= 0,
+        "`first_step` must not be negative.",
+        first_step=first_step,
+    )
+    steps = tf.data.Dataset.counter(first_step)
+    return steps.map(make_batch).prefetch(tf.data.AUTOTUNE)
+
+
 def check_sizes(**sizes: int) -> None:
     """Raises `ValueError` for a size below one, by argument name."""
     for name, size in sizes.items():

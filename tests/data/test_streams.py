@@ -9,23 +9,11 @@ import tensorflow as tf
 
 from keras_xf.data.streams import ContiguousStreams
 from keras_xf.data.streams import scored_streams
-
-BOS = 2
-FIRST = 10
-
-
-def numbered_stream(num_tokens):
-    return np.arange(FIRST, FIRST + num_tokens, dtype="uint16")
-
-
-def as_arrays(batches):
-    return [tf.nest.map_structure(np.asarray, batch) for batch in batches]
-
-
-def assert_batches_equal(actual, expected):
-    """Compares two lists of batches."""
-    for one, other in zip(actual, expected, strict=True):
-        tf.nest.map_structure(np.testing.assert_array_equal, one, other)
+from tests.data.numbered_streams import BOS
+from tests.data.numbered_streams import FIRST
+from tests.data.numbered_streams import as_arrays
+from tests.data.numbered_streams import assert_batches_equal
+from tests.data.numbered_streams import numbered_stream
 
 
 def before(rows):
