@@ -43,7 +43,8 @@ demo: $(VENV)/$(READY)
 	$(RUN) -m apps.language_model.train \
 	  --flagfile=apps/language_model/demo.flags
 	$(RUN) -m apps.language_model.report --run_dir=runs/demo
-	$(RUN) -m export.saved_model --run_dir=runs/demo --export_dir=served/demo
+	$(RUN) -m export.saved_model --run_dir=runs/demo \
+	  --export_dir=served/demo --max_new_tokens=100
 	$(RUN) -m export.complete --saved_model=served/demo/text \
 	  --without=keras_xf --temperature=0.7 \
 	  --prompt="import " --prompt="def __init__(self, " --prompt="    for "

@@ -44,7 +44,19 @@ def execute(path: Path, size: str | None = None) -> nbformat.NotebookNode:
         # When a cell ran is nobody's business, and differs each time.
         record_timing=False,
     )
-    return client.execute()
+    client.execute()
+    for cell in notebook.cells:
+        if cell.cell_type != "code":
+            continue
+        cell.outputs = [
+            output for output in cell.outputs if not _is_noise(output)
+        ]
+    return notebook
+
+
+def _is_noise(output):
+    # What TensorFlow writes before its log levels are known.
+    return output.get("text", "").startswith("WARNING: All log messages")
 
 
 def main(names: list[str]) -> None:
