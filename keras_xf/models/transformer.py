@@ -111,6 +111,11 @@ def build_language_model(
         name="embedding",
     )
     stack = {"embedding": embedding}
+    # Drawn before the positions: the seed after a layer's is that of its
+    # second matrix (see `own_draws`), here of an untied embedding's.
+    stack["embedding_dropout"] = keras.layers.Dropout(
+        dropout, seed=seeds.next(), dtype=dtype, name="embedding_dropout"
+    )
     if positions == "sinusoidal":
         stack["positions"] = SinusoidalPositions(dtype=dtype, name="positions")
     if positions == "learned":
@@ -122,9 +127,6 @@ def build_language_model(
             dtype=dtype,
             name="positions",
         )
-    stack["embedding_dropout"] = keras.layers.Dropout(
-        dropout, seed=seeds.next(), dtype=dtype, name="embedding_dropout"
-    )
     for index in range(num_layers):
         attention = SelfAttention(
             num_heads,

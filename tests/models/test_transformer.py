@@ -123,12 +123,13 @@ def test_seed_fixes_weights_and_dropout(token_ids):
 
 
 @pytest.mark.parametrize("seed", [0, 1, None])
-def test_all_matrices_start_from_different_draws(seed):
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_all_matrices_start_from_different_draws(seed, variant):
     model = models.build_language_model(
-        **{**SIZES, "seed": seed, "tied": False}
+        **{**SIZES, **variant, "seed": seed, "tied": False}
     )
     matrices = [w.numpy() for w in model.trainable_weights if w.ndim == 2]
-    assert len(matrices) == 2 + 2 * 4
+    assert len(matrices) == 2 + ("max_length" in variant) + 2 * 4
     # Of any two: other shapes may begin with the same numbers, scaled.
     starts = [matrix.ravel()[:200] for matrix in matrices]
     correlation = np.corrcoef(starts) - np.eye(len(starts))
