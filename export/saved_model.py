@@ -11,7 +11,6 @@ the run it reads `model.keras`, `model.json` and `text/` alone.
 """
 
 import dataclasses
-import hashlib
 import json
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from absl import logging
 from keras_xf import models
 from keras_xf import serving
 from keras_xf.checks import check
+from keras_xf.files import sha256
 from keras_xf.launch import launch
 from keras_xf.launch import option
 from keras_xf.text import load_tokenizer
@@ -83,7 +83,7 @@ def export(options: Options) -> tuple[Path, Path]:
             "model": description,
             "dtype_policies": _dtype_policies(model),
             "run_sha256": {
-                name: _sha256(run_dir / name)
+                name: sha256(run_dir / name)
                 for name in ("model.json", options.model_file)
             },
         },
@@ -146,11 +146,6 @@ def _load_model(run_dir, model_file):
 def _dtype_policies(model):
     layers = [layer for layer in model.layers if layer.weights]
     return sorted({layer.dtype_policy.name for layer in layers})
-
-
-def _sha256(path):
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 if __name__ == "__main__":

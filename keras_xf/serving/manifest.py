@@ -1,6 +1,5 @@
 """The manifest: what a served directory says about where it comes from."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from keras_xf.files import sha256
 from keras_xf.serving.bundle import ASSETS
 from keras_xf.serving.bundle import Bundle
 from keras_xf.serving.contract import signature_table
@@ -40,7 +40,7 @@ def write_manifest(
         "limits": dict(bundle.limits),
         "signatures": signature_table(saved_model_dir),
         "assets_sha256": {
-            str(path.relative_to(saved_model_dir / ASSETS)): _sha256(path)
+            str(path.relative_to(saved_model_dir / ASSETS)): sha256(path)
             for path in sorted((saved_model_dir / ASSETS).rglob("*"))
             if path.is_file()
         },
@@ -48,7 +48,3 @@ def write_manifest(
     path = saved_model_dir / MANIFEST
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def _sha256(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()
