@@ -68,11 +68,12 @@ def timing_table(records: Sequence[dict]) -> str:
         f"{machine['cores']} cores; matrix product "
         f"{first['product_flops_per_second'] / 1e9:.0f} GFLOP/s, copy "
         f"{first['copy_bytes_per_second'] / 1e9:.1f} GB/s; limit "
-        f"{_milliseconds(first['limit_seconds'])} ms; {first['rounds']} rounds",
+        f"{milliseconds(first['limit_seconds'])} ms; {first['rounds']} "
+        f"rounds; {_versions(records)}",
         "",
         "| | ms, median (quartiles) | ratio (quartiles) | to its like "
-        "(quartiles) | of the limit | peak memory, MiB | versions |",
-        "|---|---|---|---|---|---|---|",
+        "(quartiles) | of the limit | peak memory, MiB |",
+        "|---|---|---|---|---|---|",
         *map(_row, records),
     ]
     return "\n".join(lines)
@@ -110,8 +111,8 @@ def training_table(records: Sequence[dict]) -> str:
 def _row(record):
     name = record["contestant"]
     if "error" in record:
-        return f"| {name} | failed: {record['error']} | | | | | |"
-    low, high = map(_milliseconds, record["quartiles_seconds"])
+        return f"| {name} | failed: {record['error']} | | | | |"
+    low, high = map(milliseconds, record["quartiles_seconds"])
     ratio, like_ratio = (
         "{:.2f} ({:.2f} to {:.2f})".format(
             record[f"{prefix}ratio"], *record[f"{prefix}ratio_quartiles"]
@@ -122,16 +123,21 @@ def _row(record):
     )
     if record["like"] == name:
         like_ratio = ""
-    share = record["limit_seconds"] / record["median_seconds"]
-    versions = ", ".join(
-        f"{package} {version}"
-        for package, version in record["versions"].items()
-    )
+    share = 100 * record["limit_seconds"] / record["median_seconds"]
     return (
-        f"| {name} | {_milliseconds(record['median_seconds'])} "
-        f"({low} to {high}) | {ratio} | {like_ratio} | {share:.0%} | "
-        f"{record['peak_resident_bytes'] / 2**20:.0f} | {versions} |"
+        f"| {name} | {milliseconds(record['median_seconds'])} "
+        f"({low} to {high}) | {ratio} | {like_ratio} | {share:.2g}% | "
+        f"{record['peak_resident_bytes'] / 2**20:.0f} |"
     )
+
+
+def _versions(records):
+    versions = {
+        f"{package} {version}": None
+        for record in records
+        for package, version in record.get("versions", {}).items()
+    }
+    return ", ".join(versions)
 
 
 def _figure(value):
@@ -140,8 +146,11 @@ def _figure(value):
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _milliseconds(seconds):
-    return f"{1e3 * seconds:.3g}"
+def milliseconds(seconds: float) -> str:
+    """Seconds as a figure of milliseconds."""
+    number = 1e3 * seconds
+    # Not `g` alone, which writes an exponent from a thousand on.
+    return f"{number:.{'0f' if number >= 100 else '3g'}}"
 
 
 if __name__ == "__main__":
