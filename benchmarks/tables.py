@@ -123,10 +123,10 @@ def _row(record):
     )
     if record["like"] == name:
         like_ratio = ""
-    share = 100 * record["limit_seconds"] / record["median_seconds"]
+    share = record["limit_seconds"] / record["median_seconds"]
     return (
         f"| {name} | {milliseconds(record['median_seconds'])} "
-        f"({low} to {high}) | {ratio} | {like_ratio} | {share:.2g}% | "
+        f"({low} to {high}) | {ratio} | {like_ratio} | {percent(share)}% | "
         f"{record['peak_resident_bytes'] / 2**20:.0f} |"
     )
 
@@ -151,6 +151,12 @@ def milliseconds(seconds: float) -> str:
     number = 1e3 * seconds
     # Not `g` alone, which writes an exponent from a thousand on.
     return f"{number:.{'0f' if number >= 100 else '3g'}}"
+
+
+def percent(share: float) -> str:
+    """A share as a figure of percent."""
+    number = 100 * share
+    return f"{number:.{'0f' if number >= 10 else '2g'}}"
 
 
 if __name__ == "__main__":
