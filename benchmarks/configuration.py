@@ -1,6 +1,7 @@
 """A training run to compare with others, as a JSON file says it."""
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 
@@ -15,14 +16,16 @@ class Configuration:
 
     Attributes:
         name: The file's name, without `.json`.
-        fingerprint: SHA-256 of the file.
+        fingerprint: SHA-256 of the file, and of the text if it reads one.
         description: One line for the table.
         environment: Where both commands run, see `environments.find_python`.
         train: Arguments of the interpreter. `{run_dir}` stands for the folder
             that the run may write to, and finds again when it is started
-            again. Exit code 0 says that training is over, 75 that it was
-            stopped and goes on when started again.
+            again, and `{text}` for one with the parts of a text, see
+            `text_parts`. Exit code 0 says that training is over, 75 that it
+            was stopped and goes on when started again.
         evaluate: Likewise; prints one JSON object.
+        text: The folder that `{text}` stands for, None if it does not occur.
     """
 
     name: str
@@ -31,23 +34,28 @@ class Configuration:
     environment: str
     train: tuple[str, ...]
     evaluate: tuple[str, ...]
+    text: Path | None = None
 
     def command(self, arguments: tuple[str, ...], run_dir: Path) -> list[str]:
         """The whole command of `train` or `evaluate`."""
-        return [
-            str(find_python(self.environment)),
-            *(part.replace("{run_dir}", str(run_dir)) for part in arguments),
-        ]
+        values = {"{run_dir}": run_dir, "{text}": self.text}
+        for name, value in values.items():
+            arguments = [part.replace(name, str(value)) for part in arguments]
+        return [str(find_python(self.environment)), *arguments]
 
 
-def read_configuration(path: str | Path) -> Configuration:
+def read_configuration(
+    path: str | Path, text: Path | None = None
+) -> Configuration:
     """Reads a configuration.
 
     Args:
         path: The JSON file.
+        text: What `{text}` stands for.
 
     Raises:
-        ValueError: If it is not a configuration.
+        ValueError: If it is not a configuration, or needs a text that is not
+            there.
     """
     path = Path(path)
     check(path.is_file(), "`path` must be a file.", path=str(path))
@@ -62,11 +70,26 @@ def read_configuration(path: str | Path) -> Configuration:
         path=str(path),
         content=content,
     )
+    needs_text = any(
+        "{text}" in part for part in (*content["train"], *content["evaluate"])
+    )
+    check(
+        not needs_text or text is not None,
+        "`text` must be given: a configuration needs it.",
+        configuration=path.stem,
+        text=text,
+    )
+    fingerprint = sha256(path)
+    if needs_text:
+        # The folder is named after its content.
+        both = f"{fingerprint} {text.name}"
+        fingerprint = hashlib.sha256(both.encode()).hexdigest()
     return Configuration(
         name=path.stem,
-        fingerprint=sha256(path),
+        fingerprint=fingerprint,
         description=content["description"],
         environment=content["environment"],
         train=tuple(content["train"]),
         evaluate=tuple(content["evaluate"]),
+        text=text.resolve() if needs_text else None,
     )

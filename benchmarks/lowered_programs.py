@@ -41,6 +41,12 @@ from keras_xf.launch import option
 
 RUNNER = Path(__file__).parent / "workers" / "run_lowered.py"
 PRESETS = {"small": cases.SMALL, "base": cases.BASE}
+DEFAULT_PROGRAMS = (
+    "training_step",
+    "stock_training_step",
+    "decode_step",
+    "attention",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,7 +54,7 @@ class Options:
     """Options of the program."""
 
     programs: tuple[str, ...] = option(
-        "What to lower.", tuple(CASES), choices=tuple(CASES)
+        "What to lower.", DEFAULT_PROGRAMS, choices=tuple(CASES)
     )
     platform: Literal["CPU", "GPU"] = option("What to lower for.", "CPU")
     out: str = option("Folder for the programs.", "runs/lowered")
@@ -67,6 +73,11 @@ class Options:
     dropout: float | None = option("Fraction dropped in training.", None)
     batch_size: int = option("Rows at once.", 16)
     lengths: tuple[int, ...] = option("Tokens of a row, each in turn.", (128,))
+    num_hashes: int = option("Rounds of hashing of a Reformer.", 1)
+    chunk_length: int = option("Positions of a chunk of LSH attention.", 64)
+    feed_forward_chunk: int = option(
+        "Positions at once of a Reformer's feed-forward; 0: all.", 0
+    )
     dtype: str = option("Keras dtype policy.", "float32")
     # Measuring.
     measure: bool = option("Compile each in a fresh process.", False)
@@ -104,6 +115,9 @@ class Options:
             **given,
             "batch_size": self.batch_size,
             "length": length,
+            "num_hashes": self.num_hashes,
+            "chunk_length": self.chunk_length,
+            "feed_forward_chunk": self.feed_forward_chunk,
             "dtype": self.dtype,
         }
 

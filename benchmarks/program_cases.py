@@ -1,18 +1,24 @@
 """The programs that are lowered: what they compute, of what, and how much."""
 
+import functools
 from collections.abc import Mapping
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from benchmarks import attention_work
+from benchmarks.attention_layers import build_attention
 from benchmarks.flops import causal_pairs
 from benchmarks.flops import forward_flops
 from benchmarks.lowering import LoweredProgram
 from benchmarks.lowering import lower
 from benchmarks.pure_steps import build_training_step
 from benchmarks.pure_steps import call_purely
+from benchmarks.reformer_models import build_reformer
+from benchmarks.reformer_models import compile_reformer
 from benchmarks.stock_keras import build_stock_language_model
+from benchmarks.workers.attention_inputs import attention_inputs
 from benchmarks.workers.token_batches import token_batch
 from keras_xf import models
 from keras_xf.ops import attention
@@ -25,7 +31,8 @@ def lower_case(case: str, sizes: Mapping, platform: str) -> LoweredProgram:
         case: Its name.
         sizes: `vocabulary_size`, `num_layers`, `hidden_dim`, `num_heads`,
             `intermediate_dim`, `dropout`, `batch_size`, `length`, and `dtype`,
-            a Keras dtype policy.
+            a Keras dtype policy; `chunk_length` of LSH attention, and of a
+            Reformer also `num_hashes` and `feed_forward_chunk`.
         platform: What to lower for, "CPU" or "GPU".
 
     Returns:
@@ -48,7 +55,7 @@ def lower_case(case: str, sizes: Mapping, platform: str) -> LoweredProgram:
 
 def _training_step(sizes):
     """Our language model's, with Adam."""
-    settings = _step_of(models.build_language_model, sizes)
+    settings = _language_model_step(models.build_language_model, sizes)
     if sizes["dtype"] == "float32":
         settings["notes"]["torch_peer"] = "training_step"
     return settings
@@ -56,7 +63,7 @@ def _training_step(sizes):
 
 def _stock_training_step(sizes):
     """The same of stock Keras layers."""
-    return _step_of(build_stock_language_model, sizes)
+    return _language_model_step(build_stock_language_model, sizes)
 
 
 def _decode_step(sizes):
@@ -115,11 +122,90 @@ def _attention(sizes):
     }
 
 
+def _attention_layer(sizes, num_hashes, training):
+    """A layer with its projections, LSH attention if there are hashes."""
+    sizes = {**sizes, "num_hashes": num_hashes}
+    layer, attend = build_attention("lsh" if num_hashes else "dense", sizes)
+    dtype = layer.compute_dtype
+    inputs, upstream = (
+        tf.cast(array, dtype) for array in attention_inputs(sizes)
+    )
+    num_trainable = len(layer.trainable_variables)
+    variables = [*layer.trainable_variables, *layer.non_trainable_variables]
+
+    def forward(values, inputs):
+        return call_purely(
+            lambda: attend(inputs, training=False), variables, values
+        )[0]
+
+    def forward_and_backward(values, inputs, upstream):
+        sources = [inputs, *values[:num_trainable]]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(sources)
+            outputs, _ = call_purely(
+                lambda: attend(inputs, training=True), variables, values
+            )
+        return outputs, tape.gradient(
+            outputs, sources, output_gradients=upstream
+        )
+
+    count = (
+        attention_work.lsh_flops if num_hashes else attention_work.dense_flops
+    )
+    notes = {"num_hashes": num_hashes, "flops": count(sizes, training)}
+    if not num_hashes and sizes["dtype"] == "float32":
+        notes["torch_peer"] = {
+            "script": "torch_attention",
+            "case": "training" if training else "forward",
+            "settings": {"implementation": "sdpa"},
+        }
+    values = [variable.value for variable in variables]
+    return {
+        "function": forward_and_backward if training else forward,
+        "arguments": [values, inputs, *([upstream] if training else [])],
+        "notes": notes,
+    }
+
+
+def _reformer_step(sizes, reversible):
+    """A training step of a Reformer with Adam."""
+    model = build_reformer({**sizes, "reversible": reversible})
+    compile_reformer(model)
+    rows, dim = sizes["batch_size"] * sizes["length"], sizes["hidden_dim"]
+    blocks = sizes["num_layers"] * (
+        attention_work.lsh_flops(sizes, training=True)
+        # Two products, each with two in the backward pass.
+        + 3 * 2 * rows * 2 * dim * sizes["intermediate_dim"]
+    )
+    # Logits are made of both streams.
+    logits = 3 * 2 * rows * 2 * dim * sizes["vocabulary_size"]
+    token_ids, targets = token_batch(sizes)
+    return _step_of(
+        model, {"token_ids": token_ids}, targets, flops=blocks + logits
+    )
+
+
 CASES = {
     "training_step": _training_step,
     "stock_training_step": _stock_training_step,
     "decode_step": _decode_step,
     "attention": _attention,
+    "reformer_step": functools.partial(_reformer_step, reversible=True),
+    "irreversible_reformer_step": functools.partial(
+        _reformer_step, reversible=False
+    ),
+    # One layer with its projections.
+    **{
+        f"{f'lsh_{num_hashes}' if num_hashes else 'dense'}_{direction}": (
+            functools.partial(
+                _attention_layer,
+                num_hashes=num_hashes,
+                training=direction == "training",
+            )
+        )
+        for num_hashes in (0, 1, 2, 4, 8)
+        for direction in ("forward", "training")
+    },
 }
 
 _MODEL_SIZES = (
@@ -137,7 +223,7 @@ def _build(builder, sizes):
     return builder(**{name: sizes[name] for name in _MODEL_SIZES}, seed=0)
 
 
-def _step_of(builder, sizes):
+def _language_model_step(builder, sizes):
     model = _build(builder, sizes)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(1e-3), loss={"logits": loss})
@@ -147,14 +233,17 @@ def _step_of(builder, sizes):
         "token_ids": token_ids,
         "length": np.full(batch_size, length, "int32"),
     }
-    step, variables = build_training_step(model)
     pairs = causal_pairs(batch_size, length)
+    # Each product has two in the backward pass.
+    flops = 3 * forward_flops(sizes, batch_size * length, pairs)
+    return _step_of(model, inputs, targets, flops)
+
+
+def _step_of(model, inputs, targets, flops):
+    step, variables = build_training_step(model)
     return {
         "function": step,
         "arguments": [variables, (inputs, {"logits": targets})],
         "feedback": {1: 0},
-        # Each product has two in the backward pass.
-        "notes": {
-            "flops": 3 * forward_flops(sizes, batch_size * length, pairs)
-        },
+        "notes": {"flops": flops},
     }

@@ -18,16 +18,21 @@ recorded.
 import contextlib
 import dataclasses
 import datetime
+import math
 import statistics
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping
 
 from absl import logging
 
 from benchmarks.cases import CASES
 from benchmarks.cases import WORKERS
 from benchmarks.cases import Case
+from benchmarks.cases import Worker
 from benchmarks.contestant import Contestant
 from benchmarks.contestant import ContestantError
+from benchmarks.contestant import LimitError
+from benchmarks.contestant import Limits
 from benchmarks.environments import describe_machine
 from benchmarks.results import append_results
 from benchmarks.tables import timing_table
@@ -40,6 +45,8 @@ PRODUCT = "matrix product"
 COPY = "memory copy"
 PRODUCT_FLOPS = 2.0 * 2048**3
 COPY_BYTES = 2.0 * 256 * 2**20
+# However long they take: quartiles want no fewer.
+LEAST_ROUNDS = 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,14 +80,14 @@ def run(options: Options) -> None:
     )
     for name in options.cases:
         case = CASES[name]
-        names = [
-            contestant
+        workers = {
+            contestant: WORKERS[contestant]
             for contestant in case.contestants
             if contestant == case.contestants[0]
             or not options.contestants
             or contestant in options.contestants
-        ]
-        records = measure(name, case, names, options.rounds, options.seconds)
+        }
+        records = measure(name, case, workers, options.rounds, options.seconds)
         append_results(options.results, records)
         print(timing_table(records), flush=True)
 
@@ -88,42 +95,59 @@ def run(options: Options) -> None:
 def measure(
     name: str,
     case: Case,
-    names: Sequence[str],
+    workers: Mapping[str, Worker],
     rounds: int,
     seconds: float,
+    limits: Limits | None = None,
+    max_seconds: float = math.inf,
+    left_out: Mapping[str, str] | None = None,
 ) -> list[dict]:
     """Times one case.
 
     Args:
         name: The case's name.
         case: The case.
-        names: Contestants, names in `WORKERS`; the first is what the others
-            are compared with.
+        workers: Contestants by name; the first is what the others are
+            compared with.
         rounds: Rounds, each of every contestant.
         seconds: About how long each is timed in a round.
+        limits: What a contestant may take.
+        max_seconds: After this time no further round begins, save the first
+            `LEAST_ROUNDS`.
+        left_out: Why some need not even be started, by name: what they
+            would take is known to be beyond the limits.
 
     Returns:
         One record a contestant, ready for JSON. A contestant that failed has
-        an `error` instead of times.
+        an `error` instead of times, and `beyond_limits` says whether that is
+        why.
     """
     machine = describe_machine()
+    names = list(workers)
     with contextlib.ExitStack() as stack:
-        contestants, errors = {}, {}
+        contestants = {}
+        errors = {
+            name: LimitError(why) for name, why in (left_out or {}).items()
+        }
 
-        def start(contestant, *arguments):
+        def start(contestant, *arguments, **options):
             try:
                 contestants[contestant] = stack.enter_context(
-                    contextlib.closing(Contestant(contestant, *arguments))
+                    contextlib.closing(
+                        Contestant(contestant, *arguments, **options)
+                    )
                 )
             except (ContestantError, ValueError) as error:
                 # Such as an environment that `make peers` has not made: the
                 # others go on.
                 logging.error("%s", error)
-                errors[contestant] = str(error).splitlines()[-1]
+                errors[contestant] = error
 
         for contestant in names:
+            if contestant in errors:
+                continue
             logging.info("%s: preparing %s", name, contestant)
-            worker = WORKERS[contestant]
+            worker = workers[contestant]
             start(
                 contestant,
                 worker.environment,
@@ -131,23 +155,27 @@ def measure(
                 case.task,
                 {**case.sizes, **worker.settings},
                 worker.variables,
+                limits=limits,
             )
         start(PRODUCT, "keras_xf", "machine.py", "product", {})
         start(COPY, "keras_xf", "machine.py", "copy", {})
-        times, memory = _interleave(contestants, rounds, seconds, errors)
+        times, memory = _interleave(
+            contestants, rounds, seconds, max_seconds, errors
+        )
     for rate in (PRODUCT, COPY):
         if rate in errors:
             raise ContestantError(f"{rate}: {errors[rate]}")
     # At its best: what the machine can do, not what it did on average.
-    peak_flops = PRODUCT_FLOPS / min(times.pop(PRODUCT))
-    copy_bytes = COPY_BYTES / min(times.pop(COPY))
+    peak_flops = PRODUCT_FLOPS / min(times[PRODUCT])
+    copy_bytes = COPY_BYTES / min(times[COPY])
     shared = {
         "case": name,
         "description": case.description,
+        "task": case.task,
         "sizes": dict(case.sizes),
         "flops": case.flops,
         "read_bytes": case.read_bytes,
-        "rounds": rounds,
+        "rounds": len(times[COPY]),
         "time": datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
         "machine": machine,
         "product_flops_per_second": peak_flops,
@@ -161,13 +189,15 @@ def measure(
     for contestant in names:
         record = {**shared, "contestant": contestant}
         if contestant in errors:
-            record["error"] = errors[contestant]
+            error = errors[contestant]
+            record["error"] = str(error).splitlines()[-1]
+            record["beyond_limits"] = isinstance(error, LimitError)
         else:
             facts = contestants[contestant].facts
             like = [
                 other
                 for other in names
-                if WORKERS[other].mode == WORKERS[contestant].mode
+                if workers[other].mode == workers[contestant].mode
             ]
             record |= {
                 **_summarize(times[contestant], times.get(names[0])),
@@ -183,7 +213,7 @@ def measure(
     return records
 
 
-def _interleave(contestants, rounds, seconds, errors):
+def _interleave(contestants, rounds, seconds, max_seconds, errors):
     """Times contestants in turn.
 
     Returns:
@@ -193,7 +223,11 @@ def _interleave(contestants, rounds, seconds, errors):
     times = {name: [] for name in contestants}
     memory = {}
     names = list(contestants)
+    start = time.monotonic()
     for round_index in range(rounds):
+        is_late = time.monotonic() - start > max_seconds
+        if is_late and round_index >= LEAST_ROUNDS:
+            break
         logging.info("round %d of %d", round_index + 1, rounds)
         place = round_index % len(names)
         for name in names[place:] + names[:place]:
@@ -207,7 +241,7 @@ def _interleave(contestants, rounds, seconds, errors):
                 memory[name] = contestant.memory()
             except ContestantError as error:
                 logging.error("%s", error)
-                errors[name] = str(error).splitlines()[-1]
+                errors[name] = error
                 del times[name]
     return times, memory
 

@@ -5,10 +5,11 @@ Usage:
     python -m benchmarks.train \
         --configurations=language_model_adam,language_model_muon
 
-A configuration is a file in `benchmarks/configurations`. What is recorded
-already is not run again; what was cut off goes on where it was, when the same
-command is started again. Each that ends appends one JSON object to
-`--results`, and all that are recorded are printed as a table.
+A configuration is a file in `benchmarks/configurations`; some learn from the
+text that `--text` names. What is recorded already is not run again; what was
+cut off goes on where it was, when the same command is started again. Each that
+ends appends one JSON object to `--results`, and all that are recorded are
+printed as a table.
 
 Exit codes: 0 when all are recorded, 75 if SIGTERM stopped one, which has saved
 where it was.
@@ -31,6 +32,7 @@ from benchmarks.environments import describe_machine
 from benchmarks.results import append_results
 from benchmarks.results import read_results
 from benchmarks.tables import training_table
+from benchmarks.text_parts import split_text
 from keras_xf.launch import ProgramError
 from keras_xf.launch import launch
 from keras_xf.launch import option
@@ -47,6 +49,11 @@ class Options:
         "Names in benchmarks/configurations, or JSON files; all of the folder "
         "if empty.",
         (),
+    )
+    text: str | None = option(
+        "Text to learn from, plain, .gz or .xz, where a configuration asks for "
+        "it: all but its last tenth.",
+        None,
     )
     runs_dir: str = option("Where runs are kept.", "runs/benchmarks")
     results: str = option(
@@ -69,7 +76,10 @@ def train(options: Options) -> None:
     names = options.configurations or sorted(
         path.stem for path in CONFIGURATIONS.glob("*.json")
     )
-    configurations = [read_configuration(_path(name)) for name in names]
+    text = options.text and split_text(
+        options.text, Path(options.runs_dir) / "texts"
+    )
+    configurations = [read_configuration(_path(name), text) for name in names]
     for configuration in configurations:
         if _find(options.results, configuration) is None:
             # A changed configuration is another run.

@@ -1,4 +1,4 @@
-r"""Exports a run's language model for TF Serving.
+r"""Exports a run's model for TF Serving: a language model or a classifier.
 
 Usage:
 
@@ -9,7 +9,9 @@ Writes two served directories, each with the same new version number: `tokens`,
 which takes and gives token ids, and `text`, which takes and gives strings.
 Before they appear they are inspected, and run as a model server would. Beside
 them stand the files that start a server, and a README.md with requests to it.
-Of the run it reads `model.keras`, `model.json` and `text/` alone.
+Of the run it reads `model.keras`, `model.json`, `text/` and, of a classifier,
+`classes.txt` alone. Which of the two the model is, the builder in `model.json`
+tells.
 """
 
 import dataclasses
@@ -22,10 +24,16 @@ from absl import logging
 from keras_xf import models
 from keras_xf import serving
 from keras_xf.checks import check
+from keras_xf.files import read_names
 from keras_xf.files import sha256
 from keras_xf.launch import launch
 from keras_xf.launch import option
 from keras_xf.text import load_tokenizer
+
+# Builders of classifiers, and what means nothing to the one kind or the other.
+_CLASSIFIERS = {"build_reformer_encoder"}
+_CLASSIFIER_OPTIONS = {"max_text_length"}
+_LANGUAGE_MODEL_OPTIONS = {"max_new_tokens", "max_prompt_length", "top_k"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,7 +41,9 @@ class Options:
     """Options of the export."""
 
     # Files.
-    run_dir: str = option("The run directory of a language model.")
+    run_dir: str = option(
+        "The run directory of a language model or a classifier."
+    )
     export_dir: str = option("Receives tokens/<version> and text/<version>.")
     model_file: str = option(
         "The model's file in the run directory.", "model.keras"
@@ -41,7 +51,7 @@ class Options:
     version: int | None = option(
         "Number of the version; the one after the highest if none.", None
     )
-    # Limits.
+    # Limits of a language model.
     max_new_tokens: int = option("Most tokens that a request may get.", 128)
     max_prompt_length: int | None = option(
         "Longest prompt, in tokens; what the model has positions for if none.",
@@ -49,6 +59,10 @@ class Options:
     )
     top_k: int | None = option(
         "Tokens that sampling draws from, the most probable; all if none.", None
+    )
+    # Limits of a classifier.
+    max_text_length: int | None = option(
+        "Longest text to classify, in tokens; any if none.", None
     )
     # Checks.
     verify: bool = option(
@@ -76,14 +90,26 @@ def export(options: Options) -> tuple[Path, Path]:
     run_dir = Path(options.run_dir)
     description = _read_description(run_dir)
     tokenizer = load_tokenizer(run_dir / "text")
-    model = _load_model(run_dir, options.model_file)
-    bundles = serving.language_model_bundles(
-        models.build_step(description, model),
-        tokenizer,
-        max_new_tokens=options.max_new_tokens,
-        top_k=options.top_k,
-        max_prompt_length=options.max_prompt_length,
-    )
+    # What a server runs draws numbers only if a request asks for it.
+    model = models.fix_rotations(_load_model(run_dir, options.model_file))
+    is_classifier = description["builder"] in _CLASSIFIERS
+    _check_options(options, description, is_classifier)
+    if is_classifier:
+        bundles = serving.classifier_bundles(
+            model,
+            tokenizer,
+            _read_classes(run_dir),
+            max_length=description["arguments"]["max_length"],
+            max_text_length=options.max_text_length,
+        )
+    else:
+        bundles = serving.language_model_bundles(
+            models.build_step(description, model),
+            tokenizer,
+            max_new_tokens=options.max_new_tokens,
+            top_k=options.top_k,
+            max_prompt_length=options.max_prompt_length,
+        )
     folders = serving.publish(
         bundles,
         options.export_dir,
@@ -133,6 +159,29 @@ def _read_description(run_dir):
         content=description,
     )
     return description
+
+
+def _check_options(options, description, is_classifier):
+    """Refuses options that mean nothing to this kind of model."""
+    others = _LANGUAGE_MODEL_OPTIONS if is_classifier else _CLASSIFIER_OPTIONS
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        check(
+            field.name not in others or value == field.default,
+            f"`{field.name}` must be left out for a model of this kind.",
+            builder=description["builder"],
+            **{field.name: value},
+        )
+
+
+def _read_classes(run_dir):
+    path = run_dir / "classes.txt"
+    check(
+        path.is_file(),
+        "`run_dir` must hold a file classes.txt.",
+        run_dir=str(run_dir),
+    )
+    return read_names(path)
 
 
 def _load_model(run_dir, model_file):

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+from collections.abc import Iterable
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,28 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         aside.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+def write_names(path: str | Path, names: Iterable[str]) -> None:
+    """Replaces a file by a list of names, one a line.
+
+    Args:
+        path: The file, in UTF-8. Its folder is made where it is missing.
+        names: Names without ends of lines.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as aside:
+        aside.write_bytes("".join(f"{name}\n" for name in names).encode())
+
+
+def read_names(path: str | Path) -> list[str]:
+    """Reads the names that `write_names` wrote.
+
+    Args:
+        path: The file.
+    """
+    return Path(path).read_bytes().decode().split("\n")[:-1]
 
 
 def sha256(path: Path) -> str:

@@ -5,9 +5,9 @@ import hashlib
 
 import numpy as np
 
+from apps.training.text_input import read_document
 from keras_xf.checks import check
 from keras_xf.data.standard_library import standard_library_files
-from keras_xf.data.text_files import read_documents
 from keras_xf.data.token_streams import documents_to_ids
 from keras_xf.launch import option
 from keras_xf.text.tokenizer import Tokenizer
@@ -87,18 +87,5 @@ def read_corpus(files: list[str], tokenizer: Tokenizer, flag: str) -> Corpus:
     Raises:
         ValueError: If a file is missing, broken or empty.
     """
-    documents = [_read_document(path, flag) for path in files]
+    documents = [read_document(path, flag) for path in files]
     return Corpus(documents, documents_to_ids(documents, tokenizer))
-
-
-def _read_document(path, flag):
-    try:
-        return read_documents([path])[0]
-    except ValueError as error:
-        check(
-            False,
-            f"`{flag}` must name files that can be read and are not empty.",
-            path=path,
-            # What the system or a decompressor said.
-            error=str(error.__context__ or "empty"),
-        )

@@ -12,7 +12,6 @@ import dataclasses
 import json
 import math
 
-import keras_xf  # noqa: F401  (registers the layers that model.keras names)
 from apps.language_model.corpus import Corpus
 from apps.language_model.corpus import read_corpus
 from apps.language_model.scoring import Score
@@ -21,6 +20,7 @@ from apps.language_model.train import Options as TrainOptions
 from apps.training import NonFiniteError
 from apps.training import RunDirectory
 from apps.training.model_file import load_model
+from keras_xf import models
 from keras_xf.checks import check
 from keras_xf.launch import launch
 from keras_xf.launch import load_options
@@ -45,9 +45,12 @@ class Options:
         None,
     )
     batch_size: int = option("Windows at once.", 32)
+    num_hashes: int | None = option(
+        "Rounds of hashing of a reformer; as in training if none.", None
+    )
 
     def __post_init__(self):
-        for name in ("window_length", "stride", "batch_size"):
+        for name in ("window_length", "stride", "batch_size", "num_hashes"):
             value = getattr(self, name)
             check(
                 value is None or value > 0,
@@ -71,13 +74,7 @@ def evaluate(options: Options) -> tuple[Score, Corpus]:
         NonFiniteError: If the score is infinite or no number.
     """
     run = RunDirectory(options.run_dir)
-    for path in (run.options, run.model_json, run.model, run.path / "text"):
-        check(
-            path.exists(),
-            "`run_dir` must hold a trained language model.",
-            run_dir=str(run.path),
-            missing=path.name,
-        )
+    run.check_trained("language model", "text")
     train_options = load_options(TrainOptions, run.options)
     files = list(options.files) or train_options.files("test")
     check(
@@ -92,7 +89,7 @@ def evaluate(options: Options) -> tuple[Score, Corpus]:
         flag="files" if options.files else "test_files",
     )
     score = score_corpus(
-        load_model(run.model, "run_dir"),
+        _load_model(options, run),
         corpus,
         window_length=window_length,
         stride=stride,
@@ -129,6 +126,24 @@ def _window(options, train_options, run):
         max_length=max_length,
     )
     return window_length, stride
+
+
+def _load_model(options, run):
+    """Returns the model, or a variant of it with the same weights."""
+    model = load_model(run.model, "run_dir")
+    if options.num_hashes is None:
+        return model
+    description = run.read_model_json()
+    check(
+        "num_hashes" in description["arguments"],
+        "`num_hashes` must be none for a model that does not hash.",
+        num_hashes=options.num_hashes,
+        model=description["builder"],
+    )
+    description["arguments"]["num_hashes"] = options.num_hashes
+    variant = models.build(description)
+    variant.set_weights(model.get_weights())
+    return variant
 
 
 def main(options: Options) -> None:

@@ -8,19 +8,18 @@ Usage:
         --train_files=a.txt,b.txt.gz --validation_files=c.txt
 
 The first learns from the source files of Python's own standard library, found
-at run time. Options can also stand in a file, one flag per line, such as
-`--flagfile=apps/language_model/demo.flags`. The same command started again goes
-on where it was cut off.
+at run time. `--model=reformer` is for longer windows. Options can also stand in
+a file, one flag per line, such as `--flagfile=apps/language_model/demo.flags`.
+The same command started again goes on where it was cut off.
 """
 
 import dataclasses
 import functools
-import inspect
-from typing import Literal
 
 import keras
 from absl import logging
 
+from apps.language_model.architecture import ArchitectureOptions
 from apps.language_model.corpus import CorpusOptions
 from apps.language_model.corpus import read_corpus
 from apps.training import Result
@@ -40,22 +39,9 @@ from keras_xf.text import ByteTokenizer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options(TrainingOptions, CorpusOptions):
+class Options(TrainingOptions, ArchitectureOptions, CorpusOptions):
     """Options of the training."""
 
-    # Model.
-    model: Literal["transformer"] = option("The kind of model.", "transformer")
-    num_layers: int = option("Blocks of attention and feed-forward.", 6)
-    hidden_dim: int = option("Width of the residual stream.", 256)
-    num_heads: int = option("Attention heads.", 8)
-    intermediate_dim: int = option("Width inside the feed-forward.", 1024)
-    activation: str = option("Activation inside the feed-forward.", "gelu")
-    dropout: float = option("Fraction dropped in training.", 0.0)
-    positions: Literal["sinusoidal", "learned", "rotary"] = option(
-        "How the model knows places in a window.", "rotary"
-    )
-    norm_first: bool = option("Normalize before sublayers, not after.", True)
-    tied: bool = option("One table for embeddings and logits.", True)
     # Data.
     window_length: int = option("Tokens of a training window.", 256)
     validation_tokens: int | None = option(
@@ -66,11 +52,7 @@ class Options(TrainingOptions, CorpusOptions):
     def __post_init__(self):
         TrainingOptions.__post_init__(self)
         CorpusOptions.__post_init__(self)
-        check(
-            _is_activation(self.activation),
-            "`activation` must be the name of a Keras activation.",
-            activation=self.activation,
-        )
+        ArchitectureOptions.__post_init__(self)
         check(
             self.window_length > 0,
             "`window_length` must be positive.",
@@ -142,7 +124,11 @@ def train(options: Options) -> Result:
     run = RunDirectory(options.run_dir)
     result = fit(
         options,
-        model_json=_describe(options, tokenizer),
+        model_json=options.describe(
+            vocabulary_size=tokenizer.vocabulary_size,
+            window_length=options.window_length,
+            seed=options.seed,
+        ),
         make_train_set=windows.dataset,
         make_validation_set=make_validation_set,
         loss={
@@ -165,29 +151,6 @@ def train(options: Options) -> Result:
         run.path,
     )
     return result
-
-
-def _is_activation(name):
-    try:
-        function = keras.activations.get(name)
-        # Some cannot do without more arguments than the input.
-        inspect.signature(function).bind("input")
-    except (ValueError, TypeError):
-        return False
-    # Halves the width.
-    return name != "glu"
-
-
-def _describe(options, tokenizer):
-    names = (
-        *("num_layers", "hidden_dim", "num_heads", "intermediate_dim"),
-        *("activation", "dropout", "positions", "norm_first", "tied", "seed"),
-    )
-    arguments = {name: getattr(options, name) for name in names}
-    arguments["vocabulary_size"] = tokenizer.vocabulary_size
-    if options.positions == "learned":
-        arguments["max_length"] = options.window_length
-    return {"builder": "build_language_model", "arguments": arguments}
 
 
 if __name__ == "__main__":

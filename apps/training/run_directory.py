@@ -64,6 +64,25 @@ class RunDirectory:
         )
         return content
 
+    def check_trained(self, kind: str, *files: str) -> None:
+        """Makes sure that a training has been here.
+
+        Args:
+            kind: What was trained, for the error message.
+            *files: What it has left beside what each training leaves.
+
+        Raises:
+            ValueError: If a file is missing.
+        """
+        others = [self.path / name for name in files]
+        for path in (self.options, self.model_json, self.model, *others):
+            check(
+                path.exists(),
+                f"`run_dir` must hold a trained {kind}.",
+                run_dir=str(self.path),
+                missing=path.name,
+            )
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Makes the directory and keeps other processes from training in it.

@@ -7,7 +7,8 @@ Workers run in the environments of peers, so this is the standard library alone.
             "prepare_seconds": time of all preparation,
             "resident_bytes": before it}
     {"do": "time", "calls": number}
-        -> {"seconds": [time of each call]}
+        -> {"seconds": [time of each call]}, after one that is not counted
+            unless calls are long
     {"do": "memory"} -> {"resident_bytes": now, "peak_resident_bytes": so far}
 
 What goes wrong is answered by {"error": message}. The process ends when its
@@ -24,6 +25,9 @@ from collections.abc import Callable
 
 import resident_memory
 
+# What takes so long is not done another time only to warm up.
+LONG_SECONDS = 2.0
+
 
 def answer(prepare: Callable) -> None:
     """Answers requests until there are no more.
@@ -36,14 +40,16 @@ def answer(prepare: Callable) -> None:
     # Whatever the libraries print must not come between the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    call = None
+    call, seconds = None, 0.0
     for line in sys.stdin:
         request = json.loads(line)
         try:
             if request["do"] == "prepare":
                 call, result = _prepare(prepare, request)
+                seconds = result["seconds"]
             elif request["do"] == "time":
-                result = {"seconds": _time(call, request["calls"])}
+                times = _time(call, request["calls"], seconds)
+                result = {"seconds": times}
             else:
                 result = {
                     "resident_bytes": resident_memory.resident_bytes(),
@@ -63,24 +69,28 @@ def _prepare(prepare, request):
     call, versions = prepare(request["case"], request["sizes"])
     # The first call compiles, the second may still allocate.
     call()
-    call()
-    prepared = time.perf_counter()
-    call()
+    seconds = 0.0
+    for _ in range(2):
+        if seconds < LONG_SECONDS:
+            prepared = time.perf_counter()
+            call()
+            seconds = time.perf_counter() - prepared
     return call, {
         "versions": versions,
-        "seconds": time.perf_counter() - prepared,
+        "seconds": seconds,
         "prepare_seconds": prepared - start,
         "resident_bytes": resident,
     }
 
 
-def _time(call, num_calls):
+def _time(call, num_calls, seconds_of_one):
     # The caches hold what another process left there, and garbage would be
     # collected at times of its own.
     gc.collect()
     gc.disable()
     try:
-        call()
+        if seconds_of_one < LONG_SECONDS:
+            call()
         seconds = []
         for _ in range(num_calls):
             start = time.perf_counter()

@@ -10,9 +10,13 @@ _STATUS = Path("/proc/self/status")
 _RESET = Path("/proc/self/clear_refs")
 
 
-def resident_bytes() -> int | None:
-    """Bytes of this process in memory now; None where no one can tell."""
-    return _from_status("VmRSS")
+def resident_bytes(process_id: int | None = None) -> int | None:
+    """Bytes of a process in memory now; None where no one can tell.
+
+    Args:
+        process_id: The process; this one if None.
+    """
+    return _from_status("VmRSS", process_id)
 
 
 def peak_resident_bytes() -> int | None:
@@ -50,9 +54,12 @@ def reset_peak() -> bool:
     return None not in (peak, now) and peak < 1.1 * now + 2**20
 
 
-def _from_status(field):
+def _from_status(field, process_id=None):
+    path = _STATUS
+    if process_id is not None:
+        path = path.parent.with_name(str(process_id)) / path.name
     try:
-        lines = _STATUS.read_text(encoding="ascii", errors="replace")
+        lines = path.read_text(encoding="ascii", errors="replace")
     except OSError:
         return None
     for line in lines.splitlines():

@@ -1,5 +1,6 @@
 """Steps that are called again and again, and timed in turns."""
 
+import importlib
 import statistics
 import time
 
@@ -40,27 +41,35 @@ class ProgramStep:
 
 
 class TorchStep:
-    """The peer of a program, from `torch_layers.py`.
+    """The peer of a program, from one of the scripts beside this.
 
     Args:
-        case: The case, as that script names it.
+        peer: A dict of `script`, the file without `.py`, `case`, as that
+            names it, and `settings` beside the sizes; or the name of a case
+            of `torch_layers.py`.
         sizes: Its sizes.
         device_platform: What JAX calls the device, "cpu" or "gpu".
     """
 
-    def __init__(self, case: str, sizes: dict, device_platform: str):
+    def __init__(self, peer: dict | str, sizes: dict, device_platform: str):
         import torch
-        import torch_layers
 
+        if isinstance(peer, str):
+            peer = {
+                "script": "torch_layers",
+                "case": peer,
+                "settings": {"compiled": False},
+            }
         is_gpu = device_platform == "gpu"
         if is_gpu:
             # What XLA's default precision is there.
             torch.set_float32_matmul_precision("high")
-        self._call, self.versions = torch_layers.prepare(
-            case,
+        script = importlib.import_module(peer["script"])
+        self._call, self.versions = script.prepare(
+            peer["case"],
             {
                 **sizes,
-                "compiled": False,
+                **peer["settings"],
                 "device": "cuda" if is_gpu else "cpu",
             },
         )

@@ -41,12 +41,10 @@ def standard_library_files(
 ) -> dict[str, list[Path]]:
     """Lists the files of each split.
 
-    A hash of the path inside the library decides, so that a file belongs to
-    the same split on every machine and in every version of Python. Some 5 in
-    100 files are for the test and 1.5 for validation.
-
-    Tests, installed packages, empty files, generated files and the generated
-    tables in `encodings` and `pydoc_data` are left out.
+    Of the files of `source_names` a hash of the path inside the library
+    decides, so that a file belongs to the same split on every machine and in
+    every version of Python. Some 5 in 100 files are for the test and 1.5 for
+    validation.
 
     Args:
         folder: Where the library lies; by default, where the running Python
@@ -62,10 +60,8 @@ def standard_library_files(
     """
     folder = Path(folder or sysconfig.get_path("stdlib"))
     files = {split: [] for split in SPLITS}
-    for name in _source_names(folder):
-        path = folder / name
-        if path.stat().st_size > 0:
-            files[split_of(name)].append(path)
+    for name in source_names(folder):
+        files[split_of(name)].append(folder / name)
     for split in SPLITS:
         check(
             files[split],
@@ -98,7 +94,18 @@ def split_of(name: str) -> str:
     return "train"
 
 
-def _source_names(folder: Path) -> list[str]:
+def source_names(folder: Path) -> list[str]:
+    """Lists the source files that are not left out.
+
+    Tests, installed packages, empty files, generated files and the generated
+    tables in `encodings` and `pydoc_data` are.
+
+    Args:
+        folder: Where the library lies.
+
+    Returns:
+        Paths inside the library, with forward slashes, in order.
+    """
     names = []
     for parent, subfolders, files in os.walk(folder):
         # Changed in place, which keeps `walk` out of installed packages: they
@@ -112,6 +119,7 @@ def _source_names(folder: Path) -> list[str]:
             and _is_wanted(file)
             # Not a link that leads nowhere.
             and Path(parent, file).is_file()
+            and Path(parent, file).stat().st_size > 0
         ]
     return sorted(names)
 

@@ -1,19 +1,35 @@
 """Layers: stateful wrappers of `keras_xf.ops`."""
 
+from keras_xf.layers.axial_position_embedding import AxialPositionEmbedding
+from keras_xf.layers.chunked_feed_forward import ChunkedFeedForward
+from keras_xf.layers.chunked_self_attention import ChunkedSelfAttention
 from keras_xf.layers.feed_forward import FeedForward
 from keras_xf.layers.learned_positions import LearnedPositions
+from keras_xf.layers.lsh_self_attention import LSHSelfAttention
+from keras_xf.layers.padded_length import PaddedLength
 from keras_xf.layers.padding_mask import PaddingMask
 from keras_xf.layers.residual import Residual
+from keras_xf.layers.rev_block import RevBlock
+from keras_xf.layers.reversible_sequence import ReversibleSequence
 from keras_xf.layers.self_attention import SelfAttention
 from keras_xf.layers.sinusoidal_positions import SinusoidalPositions
+from keras_xf.layers.sublayer import Sublayer
 from keras_xf.layers.token_embedding import TokenEmbedding
 
 __all__ = [
+    "AxialPositionEmbedding",
+    "ChunkedFeedForward",
+    "ChunkedSelfAttention",
     "FeedForward",
+    "LSHSelfAttention",
     "LearnedPositions",
+    "PaddedLength",
     "PaddingMask",
     "Residual",
+    "RevBlock",
+    "ReversibleSequence",
     "SelfAttention",
     "SinusoidalPositions",
+    "Sublayer",
     "TokenEmbedding",
 ]

@@ -3,12 +3,22 @@
 import keras
 
 from keras_xf.checks import check
+from keras_xf.models.reformer import build_reformer_encoder
+from keras_xf.models.reformer import build_reformer_language_model
+from keras_xf.models.reformer import build_reformer_language_model_step
 from keras_xf.models.step_model import StepModel
 from keras_xf.models.transformer import build_language_model
 from keras_xf.models.transformer import build_language_model_step
 
-BUILDERS = {"build_language_model": build_language_model}
-STEP_BUILDERS = {"build_language_model": build_language_model_step}
+BUILDERS = {
+    "build_language_model": build_language_model,
+    "build_reformer_encoder": build_reformer_encoder,
+    "build_reformer_language_model": build_reformer_language_model,
+}
+STEP_BUILDERS = {
+    "build_language_model": build_language_model_step,
+    "build_reformer_language_model": build_reformer_language_model_step,
+}
 
 
 def build(description: dict) -> keras.Model:

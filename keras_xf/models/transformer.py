@@ -10,6 +10,7 @@ from keras_xf.layers import Residual
 from keras_xf.layers import SelfAttention
 from keras_xf.layers import SinusoidalPositions
 from keras_xf.layers import TokenEmbedding
+from keras_xf.models.seeds import Seeds
 from keras_xf.models.step_model import StepModel
 
 POSITIONS = ("sinusoidal", "learned", "rotary")
@@ -85,7 +86,7 @@ def build_language_model(
         max_length=max_length,
         positions=positions,
     )
-    seeds = _Seeds(seed)
+    seeds = Seeds(seed)
 
     def kernel():
         return keras.initializers.GlorotUniform(seed=seeds.next())
@@ -235,18 +236,3 @@ def _apply(stack, token_ids, padding_mask, state=None):
     if "norm" in stack:
         x = stack["norm"](x)
     return stack["embedding"](x, reverse=True), new_state
-
-
-class _Seeds:
-    """Seeds for the parts of a model, all drawn from one."""
-
-    def __init__(self, seed):
-        self.seed = seed
-
-    def next(self):
-        if self.seed is None:
-            return None
-        # Steps of a large odd number: parts of models with neighboring seeds
-        # must not share seeds.
-        self.seed = (self.seed + 0x9E3779B1) % 2**31
-        return self.seed

@@ -1,12 +1,14 @@
 """Models to served directories: signatures, checks, atomic publishing."""
 
 from keras_xf.serving.bundle import Bundle
+from keras_xf.serving.classifier import classifier_bundles
 from keras_xf.serving.language_model import language_model_bundles
 from keras_xf.serving.live_comparison import compare_with_live
 from keras_xf.serving.publish import publish
 
 __all__ = [
     "Bundle",
+    "classifier_bundles",
     "compare_with_live",
     "language_model_bundles",
     "publish",

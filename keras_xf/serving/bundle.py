@@ -13,6 +13,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from keras_xf.checks import check
+from keras_xf.files import write_names
 from keras_xf.text import Tokenizer
 
 ASSETS = "assets"
@@ -32,6 +33,8 @@ class Bundle:
             they load it, and shown to users: the first is the best example.
         tokenizers: What a client needs to make and to read ids, by the name
             of its folder in `assets/`.
+        names: What ids stand for, in their order, by the name of the file in
+            `assets/` that lists them, one a line.
         limits: What requests must keep to, ready for JSON: goes into the
             manifest.
         core_ops_only: Whether the bundle must load where TensorFlow's own
@@ -49,6 +52,7 @@ class Bundle:
     tokenizers: Mapping[str, Tokenizer] = dataclasses.field(
         default_factory=dict
     )
+    names: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
     limits: Mapping[str, object] = dataclasses.field(default_factory=dict)
     core_ops_only: bool = False
     random_signatures: Collection[str] = ()
@@ -102,6 +106,8 @@ class Bundle:
             )
         for name, tokenizer in self.tokenizers.items():
             tokenizer.save(Path(directory) / ASSETS / name)
+        for name, names in self.names.items():
+            write_names(Path(directory) / ASSETS / name, names)
 
 
 @contextlib.contextmanager

@@ -1,22 +1,18 @@
 """The bundles that a language model is served as."""
 
-from collections.abc import Callable
-
 import tensorflow as tf
 
 from keras_xf.models import StepModel
 from keras_xf.serving.bundle import Bundle
 from keras_xf.serving.language_model_requests import bad_requests
 from keras_xf.serving.language_model_requests import good_requests
+from keras_xf.serving.make_bundle import TEXT
+from keras_xf.serving.make_bundle import TOKENS
+from keras_xf.serving.make_bundle import make_bundle
 from keras_xf.serving.served_text import ServedText
 from keras_xf.serving.served_tokens import ServedTokens
 from keras_xf.text import Tokenizer
 
-_TOKENS = {
-    "token_ids": tf.TensorSpec([None, None], tf.int32, "token_ids"),
-    "length": tf.TensorSpec([None], tf.int32, "length"),
-}
-_TEXT = {"text": tf.TensorSpec([None], tf.string, "text")}
 _SAMPLING = {
     "seed": tf.TensorSpec([None, 2], tf.int32, "seed"),
     "temperature": tf.TensorSpec([None], tf.float32, "temperature"),
@@ -109,13 +105,13 @@ def language_model_bundles(
     )
     text = ServedText(tokens, tokenizer)
     tokens_signatures = {
-        "generate": (tokens.generate, _TOKENS),
-        "sample": (tokens.sample, _TOKENS | _SAMPLING),
-        "score": (tokens.score, _TOKENS),
+        "generate": (tokens.generate, TOKENS),
+        "sample": (tokens.sample, TOKENS | _SAMPLING),
+        "score": (tokens.score, TOKENS),
     }
     text_signatures = {
-        "generate_text": (text.generate_text, _TEXT),
-        "sample_text": (text.sample_text, _TEXT | _SAMPLING),
+        "generate_text": (text.generate_text, TEXT),
+        "sample_text": (text.sample_text, TEXT | _SAMPLING),
     }
     limits = {
         "max_new_tokens": tokens.max_new_tokens,
@@ -127,65 +123,27 @@ def language_model_bundles(
     requests = good_requests(tokenizer, tokens.max_prompt_length)
     refused = bad_requests(tokens.vocabulary_size)
     return {
-        "tokens": _bundle(
+        "tokens": make_bundle(
             tokens,
             tokens_signatures,
             "generate",
             requests,
+            _DESCRIPTIONS,
             tokenizers={"text": tokenizer},
             limits=limits,
             core_ops_only=True,
             random_signatures=["sample"],
             bad_requests=refused["tokens"],
         ),
-        "text": _bundle(
+        "text": make_bundle(
             text,
             text_signatures,
             "generate_text",
             requests,
+            _DESCRIPTIONS,
             tokenizers={"text": tokenizer},
             limits=limits,
             random_signatures=["sample_text"],
             bad_requests=refused["text"],
         ),
     }
-
-
-def _bundle(
-    module: tf.Module,
-    functions: dict[str, tuple[Callable, dict]],
-    default: str,
-    requests: list[dict],
-    **others,
-) -> Bundle:
-    signatures = {
-        name: tf.function(
-            function,
-            input_signature=list(specs.values()),
-            # No tensor is branched on in Python. Converting the code for that
-            # would take as long as tracing it.
-            autograph=False,
-        )
-        for name, (function, specs) in functions.items()
-    }
-    inputs = {name: specs for name, (_, specs) in functions.items()}
-    # The same function under a second name: traced and saved once.
-    signatures["serving_default"] = signatures[default]
-    inputs["serving_default"] = inputs[default]
-    sentences = _DESCRIPTIONS["signatures"]
-    return Bundle(
-        module=module,
-        signatures=signatures,
-        requests={
-            name: [{key: request[key] for key in keys} for request in requests]
-            for name, keys in inputs.items()
-        },
-        descriptions={
-            **_DESCRIPTIONS,
-            "signatures": {
-                **{name: sentences[name] for name in functions},
-                "serving_default": f"The same as `{default}`.",
-            },
-        },
-        **others,
-    )

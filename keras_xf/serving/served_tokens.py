@@ -67,9 +67,10 @@ class ServedTokens(tf.Module):
             )
             if max_prompt_length is None:
                 max_prompt_length = room
-        # The weights alone are saved with the module: with the whole model
-        # would go its seeds and functions that nobody serves.
-        self.weights = [weight.value for weight in step_model.model.weights]
+        # These alone are saved with the module: with the whole model would go
+        # functions that nobody serves. States of seeds are among them, since
+        # a reversible stack reads them even where it draws nothing.
+        self.state = [v.value for v in step_model.model.variables]
         self.step_model = step_model
         self.max_new_tokens = max_new_tokens
         self.top_k = top_k

@@ -430,3 +430,76 @@ def test_report_needs_a_history(options, result, tmp_path):
         "`run_dir` must have a history.csv with a row. "
         f"Received: run_dir={str(run_dir)!r}."
     )
+
+
+@pytest.fixture(scope="module")
+def reformer_options(options, tmp_path_factory):
+    return dataclasses.replace(
+        options,
+        run_dir=str(tmp_path_factory.mktemp("runs") / "reformer"),
+        model="reformer",
+        num_layers=2,
+        chunk_length=8,
+        max_length=48,
+    )
+
+
+@pytest.fixture(scope="module")
+def reformer_result(reformer_options):
+    return train.train(reformer_options)
+
+
+def test_a_reformer_learns_too(reformer_options, reformer_result):
+    last = reformer_result.history[-1]
+    assert last["val_bits_per_token"] < 1
+    run_dir = Path(reformer_options.run_dir)
+    description = json.loads((run_dir / "model.json").read_text())
+    assert description["builder"] == "build_reformer_language_model"
+    assert description["arguments"]["max_length"] == 48
+    # With more hashes it is another model, of the same weights.
+    scores = [
+        evaluate.evaluate(
+            evaluate.Options(run_dir=str(run_dir), num_hashes=num_hashes)
+        )[0].bits_per_byte
+        for num_hashes in (None, 1, 4)
+    ]
+    assert scores[0] == pytest.approx(scores[1])
+    assert scores[2] != scores[0]
+    assert scores[2] < 1.5
+
+
+def test_evaluate_names_hashes_where_there_are_none(options, result):
+    with pytest.raises(ValueError) as error:
+        evaluate.evaluate(
+            evaluate.Options(run_dir=options.run_dir, num_hashes=2)
+        )
+    assert str(error.value) == (
+        "`num_hashes` must be none for a model that does not hash. "
+        "Received: num_hashes=2, model='build_language_model'."
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"model": "reformer", "positions": "rotary"},
+            "`positions` of a reformer must be one of ('axial', 'learned'). "
+            "Received: positions='rotary'.",
+        ),
+        (
+            {"max_length": 64},
+            "`max_length` must be none where positions are not learned. "
+            "Received: max_length=64, positions=None.",
+        ),
+        (
+            {"model": "reformer", "max_length": 16},
+            "`max_length` must be `window_length` or more. "
+            "Received: max_length=16, window_length=32.",
+        ),
+    ],
+)
+def test_positions_must_suit_the_model(options, arguments, message):
+    with pytest.raises(ValueError) as error:
+        train.train(dataclasses.replace(options, **arguments))
+    assert str(error.value) == message

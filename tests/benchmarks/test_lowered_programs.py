@@ -24,6 +24,9 @@ def test_sizes_are_the_presets_unless_given():
         "dropout": 0.0,
         "batch_size": 4,
         "length": 32,
+        "num_hashes": 1,
+        "chunk_length": 64,
+        "feed_forward_chunk": 0,
         "dtype": "float32",
     }
 

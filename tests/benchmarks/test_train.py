@@ -1,7 +1,9 @@
 """Tests of benchmarks.train, with a training that only counts."""
 
+import dataclasses
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -96,10 +98,41 @@ def test_reads_what_is_in_the_folder():
     paths = sorted(train.CONFIGURATIONS.glob("*.json"))
     assert paths
     for path in paths:
-        configuration = read_configuration(path)
+        configuration = read_configuration(path, Path("a/text"))
         command = configuration.command(configuration.train, "some/where")
         assert command[0] == sys.executable
         assert any("some/where" in part for part in command)
+        assert not any("{" in part for part in command)
+
+
+def test_a_text_belongs_to_the_configuration(options, tmp_path):
+    chosen = options()
+    path = Path(chosen.configurations[0])
+    content = json.loads(path.read_text())
+    path.write_text(
+        json.dumps(
+            {**content, "evaluate": [*content["evaluate"], "{text}/test.txt"]}
+        )
+    )
+    with pytest.raises(ValueError) as error:
+        read_configuration(path)
+    assert str(error.value) == (
+        "`text` must be given: a configuration needs it. Received: "
+        "configuration='counting', text=None."
+    )
+    one, other = (
+        read_configuration(path, tmp_path / name) for name in ("one", "other")
+    )
+    assert one.fingerprint != other.fingerprint
+    command = one.command(one.evaluate, "some/where")
+    assert command[-1] == str(tmp_path / "one" / "test.txt")
+
+    text = tmp_path / "text.txt"
+    text.write_text("a line\n" * 100)
+    with pytest.raises(train.Stopped):
+        train.train(dataclasses.replace(chosen, text=str(text)))
+    (parts,) = (tmp_path / "runs" / "texts").iterdir()
+    assert (parts / "test.txt").read_text() == "a line\n" * 5
 
 
 def test_rejects_what_is_no_configuration(tmp_path):

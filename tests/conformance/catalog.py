@@ -49,7 +49,7 @@ class Case:
     Attributes:
         make: Returns a new layer; keyword arguments reach its constructor.
         inputs: The call arguments by name, the first first; a state is a
-            dict of its own.
+            dict of its own, several tensors in one argument are a tuple.
         constants: Call arguments that are not tensors.
         bad_arguments: For each constructor argument that can be wrong, a
             value that must be refused.
@@ -62,7 +62,7 @@ class Case:
     """
 
     make: Callable[..., keras.layers.Layer]
-    inputs: Mapping[str, Floats | Ids | Mask | Lengths]
+    inputs: Mapping[str, Floats | Ids | Mask | Lengths | tuple | Mapping]
     constants: Mapping[str, object] = dataclasses.field(default_factory=dict)
     bad_arguments: Mapping[str, object] = dataclasses.field(
         default_factory=dict
@@ -122,15 +122,151 @@ def _map(function, kinds):
     return {
         name: _map(function, kind)
         if isinstance(kind, Mapping)
+        else tuple(function(f"{name}_{n}", part) for n, part in enumerate(kind))
+        if isinstance(kind, tuple)
         else function(name, kind)
         for name, kind in kinds.items()
     }
 
 
+def _blocks(dropout=0.0, seed=None, dtype=None):
+    seeds = iter([None] * 8 if seed is None else range(8 * seed, 8 * seed + 8))
+    return [
+        (
+            layers.Sublayer(
+                layers.SelfAttention(
+                    2, 4, dropout=dropout, seed=next(seeds), dtype=dtype
+                ),
+                dropout=dropout,
+                seed=next(seeds),
+                dtype=dtype,
+            ),
+            layers.Sublayer(
+                layers.FeedForward(
+                    12, "gelu", dropout=dropout, seed=next(seeds), dtype=dtype
+                ),
+                dropout=dropout,
+                seed=next(seeds),
+                dtype=dtype,
+            ),
+        )
+        for _ in range(2)
+    ]
+
+
+def _make_reversible(blocks=None, dropout=0.0, seed=None, **kwargs):
+    if blocks is None:
+        blocks = _blocks(dropout, seed, kwargs.get("dtype"))
+    return layers.ReversibleSequence(blocks, **kwargs)
+
+
+def _make_block(dropout=0.0, seed=None, **kwargs):
+    f, g = _blocks(dropout, seed, kwargs.get("dtype"))[0]
+    return layers.RevBlock(**{"f": f, "g": g, **kwargs})
+
+
+OF_PAIRS = {
+    "test_padding_does_not_matter": "its input is a pair; tested beside it",
+}
+
+OF_NEW_ROTATIONS = dict.fromkeys(
+    (
+        "test_compiled_gradients_equal_eager_ones",
+        "test_replicas_agree_with_one_device",
+    ),
+    "each training step has rotations of its own; those of the case "
+    "with a record are injected",
+)
+
 SEQUENCE = Floats((None, None, 8))
 BAD_SEQUENCES = ((3, 8), (3, 7, 5), (2, 3, 7, 8))
 
 CASES = {
+    "AxialPositionEmbedding": Case(
+        make=lambda **kwargs: layers.AxialPositionEmbedding(
+            **{"shape": (3, 3), "dims": (2, 6), **kwargs}
+        ),
+        inputs={"inputs": SEQUENCE},
+        bad_arguments={"shape": (3, 0), "dims": (8,), "dropout": 1.0},
+        bad_shapes=(*BAD_SEQUENCES, (3, 10, 8)),
+        dropout={"dropout": 0.5},
+    ),
+    "AxialPositionEmbedding from a start": Case(
+        make=lambda **kwargs: layers.AxialPositionEmbedding(
+            **{"shape": (2, 2, 4), "dims": (2, 3, 3), **kwargs}
+        ),
+        inputs={"inputs": SEQUENCE, "start": Ids((None,), high=8)},
+        bad_shapes=BAD_SEQUENCES,
+        dropout={"dropout": 0.5},
+    ),
+    "ChunkedFeedForward": Case(
+        make=lambda **kwargs: layers.ChunkedFeedForward(
+            **{
+                "intermediate_dim": 12,
+                "activation": "gelu",
+                "chunk_length": 3,
+                **kwargs,
+            }
+        ),
+        inputs={"inputs": SEQUENCE},
+        bad_arguments={
+            "intermediate_dim": 0,
+            "chunk_length": 0,
+            "dropout": 1.0,
+        },
+        bad_shapes=((8,), (3, 7, 5)),
+        dropout={"dropout": 0.5},
+    ),
+    "ChunkedSelfAttention": Case(
+        make=lambda **kwargs: layers.ChunkedSelfAttention(
+            **{
+                "num_heads": 2,
+                "key_dim": 4,
+                "value_dim": 3,
+                "chunk_length": 3,
+                "chunks_after": 1,
+                **kwargs,
+            }
+        ),
+        inputs={"inputs": SEQUENCE, "padding_mask": Mask((None, None))},
+        bad_arguments={
+            "num_heads": 0,
+            "key_dim": -1,
+            "value_dim": 0,
+            "chunk_length": 0,
+            "chunks_before": -1,
+            "chunks_after": -1,
+            "dropout": 1.0,
+        },
+        bad_shapes=BAD_SEQUENCES,
+        dropout={"dropout": 0.5},
+    ),
+    "ChunkedSelfAttention, a step with a state": Case(
+        make=lambda **kwargs: layers.ChunkedSelfAttention(
+            **{
+                "num_heads": 2,
+                "key_dim": 4,
+                "chunk_length": 3,
+                "causal": True,
+                **kwargs,
+            }
+        ),
+        inputs={
+            "inputs": SEQUENCE,
+            "padding_mask": Mask((None, None)),
+            "state": {
+                "key": Floats((None, 2, 12, 4)),
+                "value": Floats((None, 2, 12, 4)),
+                "position": Ids((None,), high=5),
+            },
+        },
+        bad_arguments={"chunks_after": 1},
+        bad_shapes=BAD_SEQUENCES,
+        exceptions={
+            "test_padding_does_not_matter": "a state keeps what is past it",
+            "test_export_serves_the_same": "served outputs cannot be nested",
+        },
+    ),
     "FeedForward": Case(
         make=lambda **kwargs: layers.FeedForward(
             **{"intermediate_dim": 12, "activation": "gelu", **kwargs}
@@ -139,6 +275,113 @@ CASES = {
         bad_arguments={"intermediate_dim": 0, "dropout": 1.0},
         bad_shapes=((8,), (3, 7, 5)),
         dropout={"dropout": 0.5},
+    ),
+    "LSHSelfAttention": Case(
+        make=lambda **kwargs: layers.LSHSelfAttention(
+            **{
+                "num_heads": 2,
+                "key_dim": 4,
+                "value_dim": 3,
+                "chunk_length": 2,
+                "num_hashes": 2,
+                "num_buckets": (2, 4),
+                "seed": 3,
+                **kwargs,
+            }
+        ),
+        inputs={"inputs": SEQUENCE, "padding_mask": Mask((None, None))},
+        bad_arguments={
+            "num_heads": 0,
+            "key_dim": -1,
+            "value_dim": 0,
+            "chunk_length": 0,
+            "chunks_before": -1,
+            "chunks_after": -1,
+            "num_hashes": 0,
+            "num_buckets": 3,
+            "dropout": 1.0,
+        },
+        bad_shapes=BAD_SEQUENCES,
+        dropout={"dropout": 0.5},
+        exceptions=OF_NEW_ROTATIONS,
+    ),
+    "LSHSelfAttention, causal, of whole chunks": Case(
+        make=lambda **kwargs: layers.LSHSelfAttention(
+            **{
+                "num_heads": 2,
+                "key_dim": 4,
+                "chunk_length": 2,
+                "causal": True,
+                "seed": 3,
+                **kwargs,
+            }
+        ),
+        inputs={"inputs": SEQUENCE},
+        bad_arguments={"chunks_after": 1, "num_buckets": (4, 5)},
+        bad_shapes=BAD_SEQUENCES,
+        dropout={"dropout": 0.5},
+        open_size=8,
+        exceptions={
+            **OF_NEW_ROTATIONS,
+            "test_padding_does_not_matter": "without a mask, what comes later "
+            "takes part in the sorting",
+        },
+    ),
+    "LSHSelfAttention, with its record": Case(
+        make=lambda **kwargs: layers.LSHSelfAttention(
+            **{
+                "num_heads": 2,
+                "key_dim": 4,
+                "chunk_length": 2,
+                "num_hashes": 2,
+                "num_buckets": 4,
+                "reference_compatible": True,
+                "injected_rotations": True,
+                "seed": 3,
+                **kwargs,
+            }
+        ),
+        inputs={"inputs": SEQUENCE, "padding_mask": Mask((None, None))},
+        constants={"return_record": True},
+        bad_arguments={"num_buckets": None},
+        bad_shapes=BAD_SEQUENCES,
+        exceptions={
+            "test_padding_does_not_matter": "the checkpoints' rounds are a "
+            "ring of all chunks, padded ones too",
+            "test_export_serves_the_same": "served outputs cannot be nested",
+        },
+    ),
+    "LSHSelfAttention, a step with a state": Case(
+        make=lambda **kwargs: layers.LSHSelfAttention(
+            **{
+                "num_heads": 2,
+                "key_dim": 4,
+                "chunk_length": 2,
+                "num_hashes": 2,
+                "causal": True,
+                "seed": 3,
+                **kwargs,
+            }
+        ),
+        inputs={
+            "inputs": SEQUENCE,
+            "padding_mask": Mask((None, None)),
+            "state": {
+                "query_key": Floats((None, 2, 12, 4)),
+                "value": Floats((None, 2, 12, 4)),
+                "buckets": Ids((None, 2, 2, 12), high=6),
+                "order": Ids((None, 2, 2, 12), high=12),
+                "position": Ids((None,), high=5),
+            },
+        },
+        bad_shapes=BAD_SEQUENCES,
+        exceptions={
+            **OF_NEW_ROTATIONS,
+            "test_padding_does_not_matter": "a state keeps what is past it",
+            "test_export_serves_the_same": "served outputs cannot be nested",
+            "test_precisions_agree": "a rounded vector may be hashed to "
+            "another bucket, which the state tells",
+        },
     ),
     "LearnedPositions": Case(
         make=lambda **kwargs: layers.LearnedPositions(
@@ -154,6 +397,19 @@ CASES = {
         ),
         inputs={"inputs": SEQUENCE, "start": Ids((None,), high=8)},
         bad_shapes=BAD_SEQUENCES,
+    ),
+    "PaddedLength": Case(
+        make=lambda **kwargs: layers.PaddedLength(
+            **{
+                "layer": layers.SelfAttention(2, 4, dtype=kwargs.get("dtype")),
+                "multiple": 4,
+                "longer_than": 2,
+                **kwargs,
+            }
+        ),
+        inputs={"inputs": SEQUENCE, "padding_mask": Mask((None, None))},
+        bad_arguments={"layer": None, "multiple": 0, "longer_than": -1},
+        bad_shapes=((3,), (3, 8)),
     ),
     "PaddingMask": Case(
         make=layers.PaddingMask,
@@ -187,6 +443,23 @@ CASES = {
         inputs={"inputs": SEQUENCE, "padding_mask": Mask((None, None))},
         bad_shapes=BAD_SEQUENCES,
         dropout={"dropout": 0.5},
+    ),
+    "RevBlock": Case(
+        make=_make_block,
+        inputs={"inputs": (SEQUENCE, SEQUENCE)},
+        bad_arguments={"f": None, "g": 3},
+        dropout={"dropout": 0.5},
+        exceptions=OF_PAIRS,
+    ),
+    "ReversibleSequence": Case(
+        make=_make_reversible,
+        inputs={
+            "inputs": (SEQUENCE, SEQUENCE),
+            "padding_mask": Mask((None, None)),
+        },
+        bad_arguments={"blocks": []},
+        dropout={"dropout": 0.5},
+        exceptions=OF_PAIRS,
     ),
     "SelfAttention": Case(
         make=lambda **kwargs: layers.SelfAttention(
@@ -241,6 +514,18 @@ CASES = {
         make=layers.SinusoidalPositions,
         inputs={"inputs": SEQUENCE, "start": Ids((None,), high=100)},
         bad_shapes=((3, 8), (3, 7, 5), (2, 3, 7, 8)),
+    ),
+    "Sublayer": Case(
+        make=lambda **kwargs: layers.Sublayer(
+            **{
+                "layer": layers.SelfAttention(2, 4, dtype=kwargs.get("dtype")),
+                **kwargs,
+            }
+        ),
+        inputs={"inputs": SEQUENCE, "padding_mask": Mask((None, None))},
+        bad_arguments={"layer": None, "dropout": -0.1, "epsilon": 0.0},
+        bad_shapes=BAD_SEQUENCES,
+        dropout={"dropout": 0.5},
     ),
     "TokenEmbedding": Case(
         make=lambda **kwargs: layers.TokenEmbedding(

@@ -215,7 +215,8 @@ def test_unknown_builders_are_named():
     with pytest.raises(ValueError) as error:
         models.build({"builder": "build_nothing", "arguments": {}})
     assert str(error.value) == (
-        "`builder` must be one of ['build_language_model']. "
+        "`builder` must be one of ['build_language_model', "
+        "'build_reformer_encoder', 'build_reformer_language_model']. "
         "Received: builder='build_nothing'."
     )
 

@@ -224,10 +224,10 @@ def test_signatures_are_these():
             assert table(function.structured_outputs) == outputs
 
 
-def test_only_the_weights_are_saved(bundles, model):
+def test_only_the_model_s_variables_are_saved(bundles, model):
     for bundle in bundles.values():
         saved = {id(variable) for variable in bundle.module.variables}
-        assert saved == {id(weight.value) for weight in model.weights}
+        assert saved == {id(variable.value) for variable in model.variables}
 
 
 def test_serving_default_is_generate(loaded):

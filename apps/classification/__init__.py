@@ -1,0 +1,1 @@
+"""Classification of texts: which of some classes a text belongs to."""

@@ -1,0 +1,40 @@
+"""The one mask of the two that a layer may be handed."""
+
+from keras import ops
+
+from keras_xf.checks import check_shape
+
+
+def joined_mask(inputs, padding_mask, mask):
+    """Joins a layer's `padding_mask` with the mask that Keras passes on.
+
+    Args:
+        inputs: The layer's inputs, `(batch, length, ...)`.
+        padding_mask: Boolean `(batch, length)`, or None.
+        mask: What Keras filled in, or None.
+
+    Returns:
+        Boolean `(batch, length)`, True where both are; None if neither is
+        given.
+
+    Raises:
+        ValueError: If a mask has another shape.
+    """
+    if mask is None:
+        # Keras fills `mask` only where no other tensor is handed over.
+        mask = getattr(inputs, "_keras_mask", None)
+    if padding_mask is None:
+        padding_mask, mask = mask, None
+    if padding_mask is None:
+        return None
+    sizes = zip(("batch", "length"), inputs.shape, strict=False)
+    check_shape(
+        "padding_mask",
+        padding_mask.shape,
+        "(batch, length)",
+        **{axis: size for axis, size in sizes if size is not None},
+    )
+    padding_mask = ops.cast(padding_mask, "bool")
+    if mask is None:
+        return padding_mask
+    return ops.logical_and(padding_mask, ops.cast(mask, "bool"))

@@ -1,0 +1,419 @@
+"""LSH self-attention, the Reformer's (Kitaev et al., 2020)."""
+
+import keras
+from keras import ops
+
+from keras_xf.checks import check
+from keras_xf.checks import check_shape
+from keras_xf.layers.joined_mask import joined_mask
+from keras_xf.layers.own_draws import own_draws
+from keras_xf.ops import lsh
+from keras_xf.ops import lsh_hashing
+from keras_xf.ops import lsh_step
+from keras_xf.ops import stateless_random
+from keras_xf.ops.chunk_windows import ChunkWindows
+
+
+@keras.saving.register_keras_serializable(package="keras_xf")
+class LSHSelfAttention(keras.layers.Layer):
+    """Lets each position of a long sequence attend to those most like it.
+
+    One projection gives each position a vector per head that is its query
+    and, scaled to unit length, its key. Random rotations hash the vectors to
+    buckets; sorted by bucket, the sequence is cut into chunks, and each chunk
+    attends to itself and to those around it. That is repeated with other
+    rotations `num_hashes` times, and one softmax is over all that a query
+    has seen. Time and memory are linear in the length. A position attends to
+    itself only if it sees no other. A sequence no longer than a chunk gets
+    dense attention.
+
+    The rotations are drawn anew for each training step and are fixed
+    otherwise: a layer with more hashes and the same weights keeps those it
+    had, and adds others.
+
+    Causal attention lets no later value in; yet which of the earlier
+    positions a query sees depends on the later ones as well, since they take
+    part in the sorting. With a state, a position is hashed among those before
+    it alone: outputs are those that the last position of a whole sequence
+    has.
+
+    Positions where `padding_mask` is False are not attended to; their own
+    outputs carry no meaning. They may stand anywhere.
+
+    Args:
+        num_heads: Number of heads.
+        key_dim: Width of a query and key, per head.
+        value_dim: Width of a value per head; `key_dim` if None.
+        chunk_length: Number of positions in a chunk. The default is that of
+            the reference implementations.
+        chunks_before: Number of chunks before its own that a chunk sees.
+        chunks_after: Number of chunks after its own that a chunk sees; 0 if
+            `causal`.
+        num_hashes: Number of rounds of hashing. More come closer to dense
+            attention, also with the weights of a layer trained with fewer.
+        num_buckets: Number of buckets, even; or a tuple of even numbers whose
+            product it is, which costs their sum alone. None for twice as
+            many as there are chunks, as in the paper, in two factors if they
+            are more than 128; with a state, of its whole room.
+        causal: Whether a position attends only to those before.
+        dropout: Fraction of the attention weights dropped in training.
+        seed: Seed of the rotations and of the dropout.
+        reference_compatible: Whether to compute what the published
+            checkpoints were trained with: a round's first chunk sees the
+            last one of the round before, not of its own, and the rounds'
+            weights are rounded as they were.
+        injected_rotations: Whether the rotations are a weight, `rotations`
+            `(num_heads, key_dim, num_hashes, sum of the factors / 2)`, to be
+            assigned; `num_buckets` must then be given.
+        kernel_initializer: Initializer of the projections, which have no
+            biases. They are `query_key` `(dim, num_heads * key_dim)`, `value`
+            `(dim, num_heads * value_dim)` and `output_projection` `(num_heads
+            * value_dim, dim)`, where the heads come first.
+        **kwargs: `keras.layers.Layer` arguments, such as `name` and `dtype`.
+
+    Call arguments:
+        inputs: Float tensor `(batch, length, dim)`.
+        padding_mask: Boolean `(batch, length)`, True where an input is real.
+            With a state, the real inputs of a row must come first.
+        state: None, or what `initial_state` or the last call returned. The
+            layer must be causal. The first positions given to a new state
+            are hashed together, as without a state, later ones one by one.
+        record: None, or the record of another call, whose buckets are used
+            instead of hashing.
+        return_record: Whether to return the record too.
+        mask: The mask that Keras passes on, such as that of an `Embedding`
+            with `mask_zero=True`; joined with `padding_mask`.
+        training: Whether to draw new rotations and to drop attention weights.
+
+    Output shape:
+        `(batch, length, dim)`; with a state a pair of this and the new state,
+        with `return_record` a pair of this and the record, the buckets as
+        int32 `(batch, num_heads, num_hashes, length)`.
+
+    Example:
+
+    >>> layer = keras_xf.layers.LSHSelfAttention(num_heads=2, key_dim=4)
+    >>> layer(np.ones((2, 256, 8))).shape
+    TensorShape([2, 256, 8])
+
+    Reference:
+        [Kitaev et al., 2020](https://arxiv.org/abs/2001.04451), section 2
+    """
+
+    keeps_record = True
+
+    def __init__(
+        self,
+        num_heads: int,
+        key_dim: int,
+        value_dim: int | None = None,
+        chunk_length: int = 64,
+        chunks_before: int = 1,
+        chunks_after: int = 0,
+        num_hashes: int = 1,
+        num_buckets: int | tuple | None = None,
+        causal: bool = False,
+        dropout: float = 0.0,
+        seed: int | None = None,
+        reference_compatible: bool = False,
+        injected_rotations: bool = False,
+        kernel_initializer="glorot_uniform",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        check(
+            num_heads > 0, "`num_heads` must be positive.", num_heads=num_heads
+        )
+        check(key_dim > 0, "`key_dim` must be positive.", key_dim=key_dim)
+        check(
+            value_dim is None or value_dim > 0,
+            "`value_dim` must be positive.",
+            value_dim=value_dim,
+        )
+        self._windows = ChunkWindows(
+            chunk_length,
+            chunks_before,
+            chunks_after,
+            wrap="rounds" if reference_compatible else "row",
+        )
+        check(
+            not causal or chunks_after == 0,
+            "`chunks_after` must be 0 if `causal`.",
+            chunks_after=chunks_after,
+        )
+        check(
+            num_hashes > 0,
+            "`num_hashes` must be positive.",
+            num_hashes=num_hashes,
+        )
+        if isinstance(num_buckets, list):
+            num_buckets = tuple(num_buckets)
+        check(
+            num_buckets is None or _are_even(_factors(num_buckets)),
+            "`num_buckets` must be even and positive, or a tuple of such.",
+            num_buckets=num_buckets,
+        )
+        check(
+            0 <= dropout < 1, "`dropout` must lie in [0, 1).", dropout=dropout
+        )
+        check(
+            not injected_rotations or num_buckets is not None,
+            "`num_buckets` must be given if `injected_rotations`.",
+            num_buckets=num_buckets,
+        )
+        self.num_heads = num_heads
+        self.key_dim = key_dim
+        self.value_dim = value_dim
+        self.chunk_length = chunk_length
+        self.chunks_before = chunks_before
+        self.chunks_after = chunks_after
+        self.num_hashes = num_hashes
+        self.num_buckets = num_buckets
+        self.causal = causal
+        self.dropout = dropout
+        self.seed = seed
+        self.reference_compatible = reference_compatible
+        self.injected_rotations = injected_rotations
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        check_shape("inputs", input_shape, "(batch, length, dim)", dim=None)
+        self._dim = input_shape[-1]
+        self.query_key = self._projection(
+            self.num_heads * self.key_dim, place=0, name="query_key"
+        )
+        self.query_key.build(input_shape)
+        self.value = self._projection(
+            self.num_heads * self._value_dim, place=1, name="value"
+        )
+        self.value.build(input_shape)
+        self.output_projection = self._projection(
+            self._dim, place=2, name="output_projection"
+        )
+        self.output_projection.build(
+            (*input_shape[:-1], self.num_heads * self._value_dim)
+        )
+        if self.injected_rotations:
+            directions = sum(_factors(self.num_buckets)) // 2
+            self.rotations = self.add_weight(
+                shape=(
+                    self.num_heads,
+                    self.key_dim,
+                    self.num_hashes,
+                    directions,
+                ),
+                initializer=keras.initializers.RandomNormal(
+                    stddev=1.0, seed=self.seed
+                ),
+                dtype="float32",
+                autocast=False,
+                trainable=False,
+                name="rotations",
+            )
+        else:
+            # A weight, so that what is saved goes on with the same rotations.
+            self.hash_seed = self.add_weight(
+                shape=(2,),
+                initializer=_SeedInitializer(self.seed),
+                dtype="int32",
+                trainable=False,
+                name="hash_seed",
+            )
+
+    def call(
+        self,
+        inputs,
+        padding_mask=None,
+        state=None,
+        record=None,
+        return_record=False,
+        mask=None,
+        training=False,
+    ):
+        check(
+            state is None or self.causal,
+            "`state` needs `causal=True`.",
+            causal=self.causal,
+        )
+        check(
+            state is None or (record is None and not return_record),
+            "`state` does not go with a record.",
+            return_record=return_record,
+        )
+        check_shape(
+            "inputs", inputs.shape, "(batch, length, dim)", dim=self._dim
+        )
+        padding_mask = joined_mask(inputs, padding_mask, mask)
+        query_key = self._project(self.query_key, inputs, self.key_dim)
+        value = self._project(self.value, inputs, self._value_dim)
+        arguments = {
+            "windows": self._windows,
+            "padding_mask": padding_mask,
+            "dropout": self.dropout if training else 0.0,
+        }
+        hash_seed = None if self.injected_rotations else self.hash_seed
+        if training:
+            # Drawn whether it is needed or not: who computes the layer again
+            # from a record gets the same.
+            seed = stateless_random.draw(self.seed_generator)
+            arguments["seed"] = stateless_random.fold_in(seed, 0)
+            hash_seed = stateless_random.fold_in(seed, 1)
+        if state is None:
+            length = inputs.shape[1]
+            is_short = length is not None and length <= self.chunk_length
+            if record is None and (return_record or not is_short):
+                record = self._hash(
+                    query_key, hash_seed, ops.shape(inputs)[1], padding_mask
+                )
+            outputs = lsh.attend(
+                query_key, value, record, causal=self.causal, **arguments
+            )
+            extra = record if return_record else None
+        else:
+            buckets = self._hash(
+                query_key, hash_seed, state["value"].shape[2], padding_mask
+            )
+            outputs, extra = lsh_step.attend_next(
+                query_key, value, buckets, state, **arguments
+            )
+        outputs = self._join_heads(outputs)
+        return outputs if extra is None else (outputs, extra)
+
+    def initial_state(self, batch_size: int, max_length: int) -> dict:
+        """The state before the first position.
+
+        Args:
+            batch_size: Number of sequences.
+            max_length: Number of positions the state has room for.
+
+        Returns:
+            A dict of `query_key` `(batch, num_heads, max_length, key_dim)`
+            and `value` alike, both in the compute dtype, int32 `buckets`
+            `(batch, num_heads, num_hashes, max_length)`, `order` alike, the
+            positions sorted by bucket, and int32 `position` `(batch,)`, the
+            number of positions seen.
+        """
+        return lsh_step.initial_state(
+            batch_size,
+            max_length,
+            num_heads=self.num_heads,
+            num_hashes=self.num_hashes,
+            key_dim=self.key_dim,
+            value_dim=self._value_dim,
+            dtype=self.compute_dtype,
+        )
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def compute_output_spec(
+        self,
+        inputs,
+        padding_mask=None,
+        state=None,
+        record=None,
+        return_record=False,
+        mask=None,
+        training=False,
+    ):
+        outputs = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+        if state is not None:
+            return outputs, keras.tree.map_structure(
+                lambda x: keras.KerasTensor(x.shape, dtype=x.dtype), state
+            )
+        if not return_record:
+            return outputs
+        batch_size, length = inputs.shape[:2]
+        shape = (batch_size, self.num_heads, self.num_hashes, length)
+        return outputs, keras.KerasTensor(shape, dtype="int32")
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "key_dim": self.key_dim,
+            "value_dim": self.value_dim,
+            "chunk_length": self.chunk_length,
+            "chunks_before": self.chunks_before,
+            "chunks_after": self.chunks_after,
+            "num_hashes": self.num_hashes,
+            "num_buckets": self.num_buckets,
+            "causal": self.causal,
+            "dropout": self.dropout,
+            "seed": self.seed,
+            "reference_compatible": self.reference_compatible,
+            "injected_rotations": self.injected_rotations,
+            "kernel_initializer": keras.initializers.serialize(
+                self.kernel_initializer
+            ),
+        }
+
+    @property
+    def _value_dim(self):
+        return self.key_dim if self.value_dim is None else self.value_dim
+
+    def _projection(self, units, place, name):
+        return keras.layers.Dense(
+            units,
+            use_bias=False,
+            kernel_initializer=own_draws(self.kernel_initializer, place),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def _project(self, projection, inputs, dim):
+        # A product of matrices proper: that of a tensor of rank 3 makes
+        # TensorFlow compute and permute shapes around it.
+        batch_size, length = ops.shape(inputs)[:2]
+        projected = projection(ops.reshape(inputs, (-1, self._dim)))
+        return ops.reshape(projected, (batch_size, length, self.num_heads, dim))
+
+    def _join_heads(self, outputs):
+        batch_size, length = ops.shape(outputs)[:2]
+        rows = (-1, self.num_heads * self._value_dim)
+        projected = self.output_projection(ops.reshape(outputs, rows))
+        return ops.reshape(projected, (batch_size, length, self._dim))
+
+    def _hash(self, query_key, seed, room, padding_mask):
+        """Buckets, of as many as fit sequences with some room."""
+        factors = (
+            lsh_hashing.bucket_factors(room, self.chunk_length)
+            if self.num_buckets is None
+            else _factors(self.num_buckets)
+        )
+        rotations = (
+            self.rotations
+            if self.injected_rotations
+            else lsh_hashing.draw_rotations(
+                seed,
+                num_heads=self.num_heads,
+                key_dim=self.key_dim,
+                num_hashes=self.num_hashes,
+                factors=factors,
+            )
+        )
+        return lsh_hashing.hash_vectors(
+            query_key, rotations, factors, padding_mask
+        )
+
+
+def _factors(num_buckets):
+    return (num_buckets,) if isinstance(num_buckets, int) else num_buckets
+
+
+def _are_even(factors):
+    return factors and all(f > 0 and f % 2 == 0 for f in factors)
+
+
+class _SeedInitializer(keras.initializers.Initializer):
+    """Two random integers."""
+
+    def __init__(self, seed):
+        self.seed = seed
+
+    def __call__(self, shape, dtype=None):
+        # Reaches as far as floats tell integers apart.
+        uniform = keras.initializers.RandomUniform(0, 2.0**24, seed=self.seed)
+        return ops.cast(uniform(shape, "float32"), dtype)

@@ -1,0 +1,38 @@
+"""Tests of benchmarks.text_parts."""
+
+import lzma
+
+import pytest
+
+from benchmarks.text_parts import split_text
+
+
+def test_parts_are_whole_lines_in_order(tmp_path):
+    lines = [f"line {number}\n".encode() for number in range(1000)]
+    path = tmp_path / "text.xz"
+    with lzma.open(path, "wb") as file:
+        file.writelines(lines)
+    folder = split_text(path, tmp_path / "parts")
+    parts = [
+        (folder / f"{name}.txt").read_bytes()
+        for name in ("train", "validation", "test")
+    ]
+    assert b"".join(parts) == b"".join(lines)
+    assert all(part.endswith(b"\n") for part in parts)
+    shares = [len(part) / len(b"".join(lines)) for part in parts]
+    assert shares == pytest.approx([0.9, 0.05, 0.05], abs=0.002)
+    assert split_text(path, tmp_path / "parts") == folder
+    other = tmp_path / "other.txt"
+    other.write_bytes(b"".join(reversed(lines)))
+    assert split_text(other, tmp_path / "parts") != folder
+
+
+def test_rejects_a_text_without_lines(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("one line alone\n")
+    with pytest.raises(ValueError) as error:
+        split_text(path, tmp_path)
+    assert str(error.value) == (
+        "`path` must have lines enough for three parts. Received: "
+        f"path={str(path)!r}, bytes=15."
+    )
