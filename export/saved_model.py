@@ -99,7 +99,7 @@ def export(options: Options) -> tuple[Path, Path]:
             model,
             tokenizer,
             _read_classes(run_dir),
-            max_length=description["arguments"]["max_length"],
+            max_length=_read_max_length(description, run_dir),
             max_text_length=options.max_text_length,
         )
     else:
@@ -182,6 +182,17 @@ def _read_classes(run_dir):
         run_dir=str(run_dir),
     )
     return read_names(path)
+
+
+def _read_max_length(description, run_dir):
+    arguments = description["arguments"]
+    check(
+        isinstance(arguments.get("max_length"), int),
+        "`model.json` must hold the `max_length` of a classifier.",
+        path=str(run_dir / "model.json"),
+        arguments=arguments,
+    )
+    return arguments["max_length"]
 
 
 def _load_model(run_dir, model_file):

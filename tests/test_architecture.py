@@ -51,6 +51,9 @@ MAY_IMPORT_TENSORFLOW = {
 }
 # Files of other rooms, and what they need that `keras.ops` has not.
 FILES_ON_TENSORFLOW = {
+    "keras_xf.ops.attention_blocks": "what blockwise attention is made of",
+    "keras_xf.ops.block_masks": "what blockwise attention is made of",
+    "keras_xf.ops.block_passes": "what blockwise attention is made of",
     "keras_xf.ops.blockwise_attention": "custom gradients, loops of blocks",
     "keras_xf.ops.chunks": "gathers with batch axes, custom gradients",
     "keras_xf.ops.chunk_step": "gathers with batch axes",
@@ -60,6 +63,7 @@ FILES_ON_TENSORFLOW = {
     "keras_xf.ops.rematerialized_chunks": "a tape inside a custom gradient",
     "keras_xf.ops.reversible": "a tape inside a custom gradient",
     "keras_xf.ops.stateless_random": "draws that are a function of a seed",
+    "keras_xf.ops.target_platform": "TensorFlow's devices",
 }
 # Extras, and where each may be imported.
 MAY_IMPORT_EXTRA = {

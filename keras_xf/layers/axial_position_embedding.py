@@ -102,6 +102,7 @@ class AxialPositionEmbedding(keras.layers.Layer):
             dims=self.dims,
             width=input_shape[-1],
         )
+        self._check_length(input_shape[1])
         self.embeddings = [
             self.add_weight(
                 shape=(size, dim),
@@ -118,14 +119,9 @@ class AxialPositionEmbedding(keras.layers.Layer):
         check_shape(
             "inputs", inputs.shape, "(batch, length, dim)", dim=sum(self.dims)
         )
-        num_positions = math.prod(self.shape)
-        check(
-            inputs.shape[1] is None or inputs.shape[1] <= num_positions,
-            "`inputs` must not be longer than the product of `shape`.",
-            length=inputs.shape[1],
-            shape=self.shape,
-        )
-        place = ops.minimum(find_places(inputs, start), num_positions - 1)
+        self._check_length(inputs.shape[1])
+        last = math.prod(self.shape) - 1
+        place = ops.minimum(find_places(inputs, start), last)
         vectors = ops.cast(self._look_up(place), inputs.dtype)
         if training and self.dropout:
             kept = keras.random.dropout(
@@ -150,6 +146,14 @@ class AxialPositionEmbedding(keras.layers.Layer):
             ),
             "seed": self.seed,
         }
+
+    def _check_length(self, length):
+        check(
+            length is None or length <= math.prod(self.shape),
+            "`inputs` must not be longer than the product of `shape`.",
+            length=length,
+            shape=self.shape,
+        )
 
     def _look_up(self, place):
         vectors = []

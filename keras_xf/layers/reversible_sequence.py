@@ -24,12 +24,13 @@ class ReversibleSequence(keras.layers.Layer):
     so a further block takes memory for its weights and their gradients only, at
     a third more time. Layers with the attribute `keeps_record`, such as
     `LSHSelfAttention`, also keep what they decided: which bucket a vector
-    falls in must not be asked of a reconstruction that is off by 1e-6.
+    falls in must not be asked of a reconstruction, which may be off.
 
-    The streams, and all that is added to them, are float32, or float64 under
-    that policy: half precision cannot be reconstructed. What `f` and `g`
-    compute in is their own matter. Rounding makes gradients differ from those
-    of `reversible=False` by some 1e-6 in parts of their size.
+    The streams are float32, or float64 under that policy, and added up in
+    float64 inside, or 24 blocks could not be undone: gradients equal those of
+    `reversible=False` but for what a compiler does otherwise when it computes
+    `f` and `g` again, some 1e-6 in parts of their size. What `f` and `g`
+    compute in is their own matter.
 
     The gradient is of first order, and by `tf.GradientTape`; to differentiate
     it again is an error unless `reversible=False`.

@@ -4,14 +4,24 @@ Tensors are laid out heads first, `(batch, num_heads, length, dim)`: it is what
 the batched matrix product wants, so a decoder's cache is read where it lies.
 """
 
+import functools
 import math
 
 from keras import ops
-from keras import random
+
+from keras_xf.checks import check
+from keras_xf.ops import blockwise_attention
+from keras_xf.ops import stateless_random
 
 # Added to the logits of what is masked out. Finite, since infinities turn
 # into NaN where a whole row is masked, and far below any real logit.
 MASKED_LOGIT = -1e9
+# Pairs of a query and a key from which on blocks are taken. On a CPU they are
+# as fast as the plain form from 512 by 512 on; from here on they are faster,
+# up to twice, and it is worth a second of compilation.
+_BLOCKWISE_PAIRS = 1024 * 1024
+# Beside fewer queries, or keys, all logits are linear in the length.
+_BLOCKWISE_LENGTH = 512
 
 
 def attend(
@@ -25,10 +35,17 @@ def attend(
     query_positions=None,
     dropout: float = 0.0,
     seed=None,
+    blockwise: bool | None = None,
 ):
     """Scaled dot-product attention, equation (1) of the paper.
 
     A query that may attend to nothing gives zeros.
+
+    There are two forms. The plain one makes all logits at once. The other, for
+    long sequences, goes block by block and makes the logits again for the
+    gradients: its memory is linear in the lengths (but for an
+    `attention_mask`, which is not), and it has no gradients of gradients; to
+    ask for them is a LookupError.
 
     Args:
         query: Float tensor `(batch, num_heads, target_length, key_dim)`.
@@ -43,25 +60,55 @@ def attend(
             `(target_length,)` or `(batch, target_length)`; used only if
             `causal`. By default both start at 0.
         dropout: Fraction of the attention weights that is dropped.
-        seed: Integer or `keras.random.SeedGenerator` of the dropout.
+        seed: Integer or `keras.random.SeedGenerator` of the dropout. The forms
+            drop different weights.
+        blockwise: Whether to go block by block. By default where both lengths
+            are at least 512, and their product at least that of 1024 and 1024.
+            Where a length is not known yet, a graph holds both forms and
+            chooses when it runs, unless the other length is below 512, as that
+            of a decoder's queries.
 
     Returns:
         Float tensor `(batch, num_heads, target_length, value_dim)`, of the
         dtype of `value`.
+
+    Raises:
+        ValueError: If there is dropout and no seed, or if the tensors differ
+            in batch or heads when they are cut into blocks.
+
+    Reference:
+        [Vaswani et al., 2017](https://arxiv.org/abs/1706.03762)
+        [Dao et al., 2022](https://arxiv.org/abs/2205.14135)
     """
-    weights, seen = _softmax(
-        query,
-        key,
-        padding_mask=padding_mask,
-        attention_mask=attention_mask,
-        causal=causal,
-        query_positions=query_positions,
+    check(
+        not dropout or seed is not None,
+        "`seed` must be given if there is `dropout`.",
+        dropout=dropout,
+        seed=seed,
     )
-    if dropout:
-        weights = random.dropout(weights, dropout, seed=seed)
-    outputs = ops.matmul(ops.cast(weights, value.dtype), value)
-    # Zeroing the outputs touches fewer numbers than zeroing the weights.
-    return outputs if seen is None else outputs * ops.cast(seen, value.dtype)
+    arguments = {
+        "padding_mask": padding_mask,
+        "attention_mask": attention_mask,
+        "causal": causal,
+        "query_positions": query_positions,
+        "dropout": dropout,
+        # Here, since a generator cannot move on inside of a condition.
+        "seed": _draw(seed) if dropout else None,
+    }
+    forms = [_attend_plainly, blockwise_attention.attend]
+    if blockwise is None:
+        blockwise = _is_long(ops.shape(query)[2], ops.shape(key)[2])
+    if not isinstance(blockwise, bool):
+        # Unlike `cond`, XLA compiles the one branch of a `switch` alone that a
+        # shape has chosen. In the other, no shapes would fit.
+        return ops.switch(
+            ops.cast(blockwise, "int32"),
+            [functools.partial(form, **arguments) for form in forms],
+            query,
+            key,
+            value,
+        )
+    return forms[blockwise](query, key, value, **arguments)
 
 
 def attention_weights(
@@ -173,6 +220,43 @@ def merge_heads(x):
     return ops.reshape(
         ops.transpose(x, (0, 2, 1, 3)), (-1, x.shape[1] * x.shape[3])
     )
+
+
+def _is_long(*lengths):
+    """Whether blocks are taken, a boolean tensor where a length is not known.
+
+    Args:
+        *lengths: Numbers, or scalar tensors.
+    """
+    known = [length for length in lengths if isinstance(length, int)]
+    if known and min(known) < _BLOCKWISE_LENGTH:
+        return False
+    if len(known) == len(lengths):
+        return math.prod(lengths) >= _BLOCKWISE_PAIRS
+    target_length, source_length = lengths
+    # In floats, since a product of large integers is beyond an int32.
+    return ops.logical_and(
+        ops.minimum(target_length, source_length) >= _BLOCKWISE_LENGTH,
+        ops.cast(target_length, "float32") * ops.cast(source_length, "float32")
+        >= _BLOCKWISE_PAIRS,
+    )
+
+
+def _draw(seed):
+    if isinstance(seed, int):
+        seed %= 2**62
+        return ops.convert_to_tensor([seed % 2**31, seed // 2**31], "int32")
+    return stateless_random.draw(seed)
+
+
+def _attend_plainly(query, key, value, *, dropout, seed, **masks):
+    weights, seen = _softmax(query, key, **masks)
+    if dropout:
+        kept = stateless_random.keep(seed, ops.shape(weights), dropout)
+        weights = ops.where(kept, weights * (1.0 / (1.0 - dropout)), 0.0)
+    outputs = ops.matmul(ops.cast(weights, value.dtype), value)
+    # Zeroing the outputs touches fewer numbers than zeroing the weights.
+    return outputs if seen is None else outputs * ops.cast(seen, value.dtype)
 
 
 def _softmax(query, key, **masks):

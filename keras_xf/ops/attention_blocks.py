@@ -94,7 +94,3 @@ class AttentionBlocks:
             blocks = tf.transpose(blocks, (1, 2, 0, 3, 4))
         shape = (self.batch_size, self.num_heads, cut.number * cut.block, dim)
         return tf.reshape(blocks, shape)[:, :, : cut.length]
-
-    def zeros(self, cut: Cut, dim: int, dtype):
-        """A block of zeros, `(*lead, cut.block, dim)`."""
-        return tf.zeros((*self.lead, cut.block, dim), dtype)

@@ -23,8 +23,10 @@ CLASSES = "classes.txt"
 # What users are to read.
 _DESCRIPTIONS = {
     "signatures": {
-        "classify": "Says to which class each row of tokens belongs.",
-        "classify_text": "Says to which class each text belongs.",
+        "classify": "Says to which class each row of tokens belongs, a long "
+        "one by its pieces.",
+        "classify_text": "Says to which class each text belongs, a long one by "
+        "its pieces.",
     },
     "inputs": {
         "token_ids": "ids of the tokens, without BOS; padding may be any id",

@@ -3,6 +3,7 @@
 What every layer owes is tested in tests/conformance.
 """
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -204,12 +205,19 @@ def test_rejects_inputs_that_the_grid_does_not_suit():
     )
     assert not layer.trainable_weights
     layer = AxialPositionEmbedding((3, 4), (2, 3))
+    too_long = (
+        "`inputs` must not be longer than the product of `shape`. "
+        "Received: length=13, shape=(3, 4)."
+    )
+    for inputs in (np.zeros((2, 13, 5), "float32"), keras.Input((13, 5))):
+        with pytest.raises(ValueError) as error:
+            layer(inputs)
+        assert too_long in str(error.value)
+        assert not layer.trainable_weights
+    layer(np.zeros((2, 12, 5), "float32"))
     with pytest.raises(ValueError) as error:
         layer(np.zeros((2, 13, 5), "float32"))
-    assert (
-        "`inputs` must not be longer than the product of `shape`. "
-        "Received: length=13, shape=(3, 4)." in str(error.value)
-    )
+    assert too_long in str(error.value)
     with pytest.raises(ValueError) as error:
         layer(np.zeros((2, 5, 5), "float32"), start=np.zeros((2, 1), "int32"))
     assert (

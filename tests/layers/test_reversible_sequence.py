@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from keras_xf.layers import FeedForward
+from keras_xf.layers import LSHSelfAttention
 from keras_xf.layers import Residual
 from keras_xf.layers import ReversibleSequence
 from keras_xf.layers import SelfAttention
@@ -94,9 +95,11 @@ def assert_same_state(first, second):
         np.testing.assert_array_equal(a.numpy(), b.numpy(), a.path)
 
 
-@pytest.mark.parametrize("mode", sorted(MODES))
-def test_gradients_equal_those_of_autodiff(streams, mode):
-    pair = make_pair(lambda: transformer_blocks(2, dropout=0.3))
+@pytest.mark.parametrize(
+    ("mode", "depth"), [("eager", 3), ("graph", 2), ("compiled", 1)]
+)
+def test_gradients_equal_those_of_autodiff(streams, mode, depth):
+    pair = make_pair(lambda: transformer_blocks(depth, dropout=0.3))
 
     def step(*streams):
         return [train(stack, streams) for stack in pair]
@@ -114,10 +117,32 @@ def test_gradients_equal_those_of_autodiff(streams, mode):
         assert variable.numpy()[1] in (0, 2), variable.path
 
 
-def test_gradients_equal_those_of_autodiff_at_depth_24(streams):
-    pair = make_pair(lambda: transformer_blocks(24, dropout=0.3))
+def lsh_blocks(depth, dropout):
+    """LSH attention in the first of three blocks, dense in the others."""
+
+    def attention(n):
+        if n % 3:
+            return SelfAttention(2, 4, dropout=dropout, seed=3 * n)
+        return LSHSelfAttention(
+            2, 4, chunk_length=3, causal=True, dropout=dropout, seed=3 * n
+        )
+
+    return [
+        (
+            Sublayer(attention(n), dropout=dropout, seed=3 * n + 1),
+            Sublayer(keras.layers.Dense(8), dropout=dropout, seed=3 * n + 2),
+        )
+        for n in range(depth)
+    ]
+
+
+def test_nothing_is_lost_at_depth_24_with_lsh_attention(streams):
+    """Streams added up in float32 are off by some 1e-5 there."""
+    keras.utils.set_random_seed(1)
+    pair = make_pair(lambda: lsh_blocks(24, dropout=0.3))
     reversible, plain = [train(stack, streams) for stack in pair]
-    assert_close(reversible, plain, 1e-5)
+    assert all(x.dtype == "float32" for x in tf.nest.flatten(reversible))
+    assert_close(reversible, plain, 1e-6)
 
 
 def test_gradients_are_exact_in_float64(streams):

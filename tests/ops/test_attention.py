@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_xf import layers
 from keras_xf.ops import attention
+from keras_xf.ops import blockwise_attention
 from tests.oracles import attention as oracle
 
 BATCH, HEADS, TARGET, SOURCE = 2, 3, 4, 6
@@ -124,6 +126,145 @@ def test_dropout_drops_the_stated_fraction_and_keeps_the_mean():
     np.testing.assert_array_equal(
         attention.attend(query, key, ones, dropout=0.25, seed=7), dropped
     )
+
+
+def test_dropout_takes_the_next_seed_of_a_generator(tensors):
+    generator = keras.random.SeedGenerator(3)
+    for blockwise in (False, True):
+        first, second = (
+            attention.attend(
+                *tensors, dropout=0.5, seed=generator, blockwise=blockwise
+            )
+            for _ in range(2)
+        )
+        assert np.any(first != second)
+
+
+def test_any_integer_is_a_seed(tensors):
+    outputs = [
+        attention.attend(*tensors, dropout=0.5, seed=seed).numpy()
+        for seed in (-1, 0, 1, 2**31, 2**40)
+    ]
+    assert len(np.unique(np.stack(outputs), axis=0)) == len(outputs)
+
+
+def test_dropout_without_a_seed_is_refused(tensors):
+    with pytest.raises(ValueError) as error:
+        attention.attend(*tensors, dropout=0.5)
+    assert str(error.value) == (
+        "`seed` must be given if there is `dropout`. Received: dropout=0.5, "
+        "seed=None."
+    )
+
+
+@pytest.fixture
+def telling_forms(monkeypatch):
+    """Both forms return their number; it must be known where they stand."""
+
+    def tell(number):
+        def form(query, key, value, **arguments):
+            return tf.zeros_like(query) + number
+
+        return form
+
+    monkeypatch.setattr(attention, "_attend_plainly", tell(0))
+    monkeypatch.setattr(blockwise_attention, "attend", tell(1))
+
+
+CHOICES = [
+    (1024, 1024, 1),
+    (1023, 1024, 0),
+    (512, 2048, 1),
+    (2048, 511, 0),
+    (1, 2**20, 0),
+    # Their product is beyond an int32.
+    (2**16, 2**16, 1),
+]
+
+
+@pytest.mark.parametrize(("target", "source", "chosen"), CHOICES)
+def test_blocks_are_taken_from_a_length_on(
+    target, source, chosen, telling_forms
+):
+    query, key = (tf.zeros((1, 1, n, 1)) for n in (target, source))
+    assert np.all(attention.attend(query, key, key) == chosen)
+    for blockwise in (False, True):
+        outputs = attention.attend(query, key, key, blockwise=blockwise)
+        assert np.all(outputs == blockwise)
+
+
+def test_unknown_lengths_choose_when_they_are_known(telling_forms):
+    spec = tf.TensorSpec([1, 1, None, 1])
+
+    @tf.function(input_signature=[spec, spec])
+    def function(query, key):
+        return attention.attend(query, key, key)
+
+    for target, source, chosen in CHOICES:
+        outputs = function(
+            tf.zeros((1, 1, target, 1)), tf.zeros((1, 1, source, 1))
+        )
+        assert np.all(outputs == chosen), (target, source)
+
+
+def test_a_decoder_holds_the_plain_form_alone():
+    @tf.function(input_signature=[tf.TensorSpec([2, 3, None, 8])])
+    def function(key):
+        return attention.attend(tf.zeros((2, 3, 1, 8)), key, key)
+
+    graph = function.get_concrete_function().graph
+    types = {operation.type for operation in graph.get_operations()}
+    assert not types & {"If", "StatelessIf", "Case", "StatelessCase"}
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_both_forms_of_an_open_graph_train(compiled, tensors, monkeypatch):
+    monkeypatch.setattr(attention, "_BLOCKWISE_LENGTH", 4)
+    monkeypatch.setattr(attention, "_BLOCKWISE_PAIRS", 24)
+    specs = [
+        tf.TensorSpec([None, HEADS, None, x.shape[-1]], "float64")
+        for x in tensors
+    ]
+
+    def differentiate(*tensors, **arguments):
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            outputs = attention.attend(*tensors, causal=True, **arguments)
+            loss = tf.reduce_sum(outputs**2)
+        return [outputs, *tape.gradient(loss, tensors)]
+
+    @tf.function(input_signature=specs, jit_compile=compiled)
+    def function(*tensors):
+        # So little that nothing is dropped, but that seeds are drawn.
+        return differentiate(*tensors, dropout=1e-9, seed=generator)
+
+    generator = keras.random.SeedGenerator(3)
+    for size in (3, 6):
+        part = [tf.constant(x[:, :, :size]) for x in tensors]
+        expected = differentiate(*part, blockwise=False)
+        for a, e in zip(function(*part), expected, strict=True):
+            np.testing.assert_allclose(a, e, atol=1e-6)
+    assert generator.state.numpy()[1] == 2
+
+
+def test_an_exported_layer_takes_both_forms(tmp_path, monkeypatch):
+    monkeypatch.setattr(attention, "_BLOCKWISE_LENGTH", 4)
+    monkeypatch.setattr(attention, "_BLOCKWISE_PAIRS", 25)
+    layer = layers.SelfAttention(2, 4, causal=True)
+    inputs = keras.Input((None, 8))
+    mask = keras.Input((None,), dtype="bool")
+    model = keras.Model([inputs, mask], layer(inputs, padding_mask=mask))
+    model.export(tmp_path, verbose=False)
+    artifact = tf.saved_model.load(tmp_path)
+    monkeypatch.undo()
+    for length in (3, 9):
+        x = np.random.default_rng(0).normal(size=(2, length, 8))
+        real = np.arange(length) < [[length], [2]]
+        np.testing.assert_allclose(
+            artifact.serve([tf.constant(x, "float32"), real]),
+            layer(x, padding_mask=real),
+            atol=1e-6,
+        )
 
 
 @pytest.mark.parametrize("new_length", [1, 3])

@@ -11,7 +11,7 @@ from keras_xf.ops import reversible
 from keras_xf.ops import stateless_random
 from keras_xf.ops.reversible import Branch
 
-DIM, DEPTH, RATE = 6, 3, 0.3
+DIM, DEPTH, RATE = 6, 2, 0.3
 MODES = {
     "eager": lambda function: function,
     "graph": tf.function,
@@ -113,17 +113,25 @@ def test_gradients_are_exact_in_float64():
     )
 
 
-def test_gradients_are_right_at_depth_24():
+def test_nothing_is_lost_at_depth_24():
+    """Sums in float32 would be off by some 1e-5 there."""
     blocks, *tensors = make_stack(depth=24)
-    assert_close(
-        differentiate(reversible.reversible_sequence, blocks, *tensors),
-        differentiate(plain, blocks, *tensors),
-        1e-5,
+    actual, kept = (
+        differentiate(
+            lambda *arguments, recompute=recompute: (
+                reversible.reversible_sequence(*arguments, recompute=recompute)
+            ),
+            blocks,
+            *tensors,
+        )
+        for recompute in (True, False)
     )
+    assert_close(actual, kept, 1e-7)
+    assert_close(actual, differentiate(plain, blocks, *tensors), 1e-5)
 
 
 def test_without_recomputing_it_is_the_plain_stack():
-    blocks, *tensors = make_stack()
+    blocks, *tensors = make_stack(dtype="float64")
 
     def run(*arguments):
         return reversible.reversible_sequence(*arguments, recompute=False)
@@ -142,11 +150,12 @@ def test_inputs_are_reconstructed_from_the_top_down():
         seen.append(x)
         return bent(x, weights, state, record)
 
-    blocks, *tensors = make_stack(function=watched)
+    # Narrower streams come back to the last bit.
+    blocks, *tensors = make_stack(function=watched, dtype="float64")
     differentiate(reversible.reversible_sequence, blocks, *tensors)
     forward, backward = seen[: 2 * DEPTH], seen[2 * DEPTH :]
     assert len(backward) == 2 * DEPTH
-    assert_close(backward[::-1], forward, 1e-6)
+    assert_close(backward[::-1], forward, 1e-14)
     # The lowest one was not handed over.
     assert np.any(backward[-1] != forward[0])
 
@@ -226,7 +235,7 @@ def test_half_precision_stays_inside_the_branches():
     blocks, *_ = make_stack(function=widened)
     expected = differentiate(plain, blocks, *tensors)
     assert actual[0].dtype == actual[3][0].dtype == "float32"
-    assert_close(actual[:2], expected[:2], 0.0)
+    assert_close(actual[:2], expected[:2], 1e-6)
     assert_close(actual[3], expected[3], 1e-2)
 
 
