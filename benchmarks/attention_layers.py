@@ -1,15 +1,14 @@
 """Layers of self-attention to compare: ours, LSH and dense, and Keras's own."""
 
+import functools
 from collections.abc import Callable
 from collections.abc import Mapping
 from unittest import mock
 
 import keras
-from keras import ops
 
 from keras_xf import layers
 from keras_xf.ops import attention
-from keras_xf.ops import blockwise_attention
 
 
 def build_attention(
@@ -63,14 +62,8 @@ def build_attention(
     return layer, call
 
 
-def _attend_blockwise(query, key, value, *, dropout, seed, **masks):
-    return blockwise_attention.attend(query, key, value, **masks)
-
-
-def _attend_plainly(query, key, value, *, dropout, seed, **masks):
-    weights = attention.attention_weights(query, key, **masks)
-    return ops.matmul(ops.cast(weights, value.dtype), value)
-
-
 # Whatever the library would choose.
-FORMS = {"blockwise": _attend_blockwise, "plain": _attend_plainly}
+FORMS = {
+    "blockwise": functools.partial(attention.attend, blockwise=True),
+    "plain": functools.partial(attention.attend, blockwise=False),
+}

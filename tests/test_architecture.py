@@ -62,6 +62,7 @@ FILES_ON_TENSORFLOW = {
     "keras_xf.ops.lsh_step": "gathers with batch axes",
     "keras_xf.ops.rematerialized_chunks": "a tape inside a custom gradient",
     "keras_xf.ops.reversible": "a tape inside a custom gradient",
+    "keras_xf.ops.shared_function": "functions inside of graphs",
     "keras_xf.ops.stateless_random": "draws that are a function of a seed",
     "keras_xf.ops.target_platform": "TensorFlow's devices",
 }

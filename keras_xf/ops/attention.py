@@ -12,6 +12,7 @@ from keras import ops
 from keras_xf.checks import check
 from keras_xf.ops import blockwise_attention
 from keras_xf.ops import stateless_random
+from keras_xf.ops.shared_function import shared_function
 
 # Added to the logits of what is masked out. Finite, since infinities turn
 # into NaN where a whole row is masked, and far below any real logit.
@@ -66,7 +67,7 @@ def attend(
             are at least 512, and their product at least that of 1024 and 1024.
             Where a length is not known yet, a graph holds both forms and
             chooses when it runs, unless the other length is below 512, as that
-            of a decoder's queries.
+            of a decoder's queries; it has no gradients of gradients then.
 
     Returns:
         Float tensor `(batch, num_heads, target_length, value_dim)`, of the
@@ -95,20 +96,13 @@ def attend(
         # Here, since a generator cannot move on inside of a condition.
         "seed": _draw(seed) if dropout else None,
     }
-    forms = [_attend_plainly, blockwise_attention.attend]
     if blockwise is None:
         blockwise = _is_long(ops.shape(query)[2], ops.shape(key)[2])
     if not isinstance(blockwise, bool):
-        # Unlike `cond`, XLA compiles the one branch of a `switch` alone that a
-        # shape has chosen. In the other, no shapes would fit.
-        return ops.switch(
-            ops.cast(blockwise, "int32"),
-            [functools.partial(form, **arguments) for form in forms],
-            query,
-            key,
-            value,
+        return shared_function(_choose)(
+            blockwise, query, key, value, **arguments
         )
-    return forms[blockwise](query, key, value, **arguments)
+    return _forms()[blockwise](query, key, value, **arguments)
 
 
 def attention_weights(
@@ -239,6 +233,22 @@ def _is_long(*lengths):
         ops.minimum(target_length, source_length) >= _BLOCKWISE_LENGTH,
         ops.cast(target_length, "float32") * ops.cast(source_length, "float32")
         >= _BLOCKWISE_PAIRS,
+    )
+
+
+def _forms():
+    return [_attend_plainly, blockwise_attention.attend]
+
+
+def _choose(blockwise, query, key, value, **arguments):
+    # Unlike `cond`, XLA compiles the one branch of a `switch` alone that a
+    # shape has chosen. In the other, no shapes would fit.
+    return ops.switch(
+        ops.cast(blockwise, "int32"),
+        [functools.partial(form, **arguments) for form in _forms()],
+        query,
+        key,
+        value,
     )
 
 

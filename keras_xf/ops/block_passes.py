@@ -20,6 +20,13 @@ class BlockPasses:
 
     The maximum of a query's logits and the sum of their exponentials are kept
     apart: joined, a large maximum would round the sum away.
+
+    Attributes:
+        blocks: How queries and keys are cut.
+        masks: What is seen.
+        dropout: Fraction of the attention weights that is dropped.
+        seed: Int32 tensor `(2,)`, the seed of the dropout, None if there is
+            none.
     """
 
     blocks: AttentionBlocks
@@ -28,7 +35,18 @@ class BlockPasses:
     seed: object
 
     def forward(self, query, key, value):
-        """Outputs, maxima and sums, in blocks of queries."""
+        """Attends to the keys.
+
+        Args:
+            query: Float tensor `(number, *lead, block, key_dim)`, scaled, as
+                `AttentionBlocks.split` cuts it.
+            key: Float tensor, likewise cut.
+            value: Float tensor, likewise cut.
+
+        Returns:
+            Outputs like `query` but `value_dim` wide, and the sums and maxima
+            of each query, one wide.
+        """
         blocks, masks = self.blocks, self.masks
         queries, keys = blocks.queries, blocks.keys
         sizes = (value.shape[-1], 1, 1)
@@ -69,7 +87,20 @@ class BlockPasses:
         return [array.stack() for array in arrays]
 
     def backward(self, query, key, value, outputs, total, maximum, upstream):
-        """Gradients of the three tensors, in blocks."""
+        """Computes the gradients.
+
+        Args:
+            query: As in `forward`.
+            key: As in `forward`.
+            value: As in `forward`.
+            outputs: What `forward` returned.
+            total: What `forward` returned.
+            maximum: What `forward` returned.
+            upstream: Float tensor like `outputs`, the gradient of these.
+
+        Returns:
+            Tensors like `query`, `key` and `value`.
+        """
         blocks, masks = self.blocks, self.masks
         queries, keys = blocks.queries, blocks.keys
         # What the weights would be divided by, upstream is divided by.

@@ -29,8 +29,9 @@ def streams():
     return [tf.constant(x, "float32") for x in streams]
 
 
-def make_pair(attention, dropout):
+def make_pair(attention, dropout, others=None):
     """The same stack twice, reversible and not, with the same weights."""
+    others = dropout if others is None else others
     pair = []
     for reversible in (True, False):
         blocks = []
@@ -43,10 +44,10 @@ def make_pair(attention, dropout):
                 dropout=dropout,
                 seed=3 * n,
             )
-            other = FeedForward(12, dropout=dropout, seed=3 * n + 1)
+            other = FeedForward(12, dropout=others, seed=3 * n + 1)
             blocks.append(
                 [
-                    Sublayer(sublayer, dropout=dropout, seed=3 * n + 2)
+                    Sublayer(sublayer, dropout=others, seed=3 * n + 2)
                     for sublayer in (layer, other)
                 ]
             )
@@ -79,13 +80,10 @@ def train(stack, streams):
 def compare(pair, streams, mode="eager", num_steps=1):
     """Compares outputs and gradients of some steps; returns all outputs."""
 
-    def step(*streams):
-        return [train(stack, list(streams)) for stack in pair]
-
-    step = MODES[mode](step)
+    step = MODES[mode](lambda *streams: train(pair[0], list(streams)))
     outputs = []
     for _ in range(num_steps):
-        reversible, plain = step(*streams)
+        reversible, plain = step(*streams), train(pair[1], streams)
         for a, b in zip(reversible, plain, strict=True):
             np.testing.assert_allclose(a, b, atol=1e-5 * np.max(np.abs(b)))
         outputs.append(reversible[0])
@@ -97,20 +95,21 @@ def compare(pair, streams, mode="eager", num_steps=1):
     [
         (lsh(1), 0.0, "eager"),
         (lsh(4), 0.3, "eager"),
-        (lsh(1), 0.3, "graph"),
-        (lsh(4), 0.0, "graph"),
-        (lsh(4), 0.3, "compiled"),
+        (lsh(4), 0.3, "graph"),
+        (lsh(1), 0.3, "compiled"),
         (ChunkedSelfAttention, 0.3, "eager"),
     ],
 )
 def test_gradients_equal_those_of_autodiff(streams, attention, dropout, mode):
-    pair = make_pair([attention], dropout)
+    # Keras drops others when compiled; attention does not.
+    others = 0.0 if mode == "compiled" else dropout
+    pair = make_pair([attention], dropout, others)
     first, second = compare(pair, streams, mode, num_steps=2)
     # New rotations and new noise each time, the same for both.
     assert np.any(first != second)
 
 
 def test_gradients_equal_those_of_autodiff_at_depth_24(streams):
-    # LSH in each block would take four times as long.
-    attention = [lsh(1), feed_forward, feed_forward, feed_forward]
-    compare(make_pair(6 * attention, dropout=0.3), streams)
+    # LSH in each block would take three times as long.
+    attention = [lsh(1), *5 * [feed_forward]]
+    compare(make_pair(4 * attention, dropout=0.3), streams)
