@@ -6,9 +6,11 @@ Usage:
 
 For each depth a training step of a Reformer is lowered and compiled, with its
 blocks reversible and not; memory and time are those of the same compiled
-program. What a further block costs beside what it must, its weights' gradients
-and the buckets of its LSH attention, is the slope over the depths. Appends a
-JSON object a program to `--results` and prints a table; needs `make peers`.
+program. What a further block costs is the slope over the depths: nothing is
+taken off for what it must keep, its weights' gradients and the buckets of its
+LSH attention, since a program may do with them before or below its peak.
+Appends a JSON object a program to `--results` and prints a table; needs
+`make peers`.
 """
 
 import dataclasses
@@ -121,7 +123,7 @@ def depth_table(records: Sequence[dict]) -> str:
 
     Returns:
         A Markdown table: temporaries at each depth, what a further block
-        adds beside gradients and buckets, and times.
+        adds to them, and times.
     """
     by_kind = {
         kind: {
@@ -137,13 +139,12 @@ def depth_table(records: Sequence[dict]) -> str:
         kind: _slope(
             depths, [by_depth[depth]["memory"]["temp"] for depth in depths]
         )
-        - needed
         for kind, by_depth in by_kind.items()
     }
     heads = [f"{depth} blocks" for depth in depths]
     lines = [
         f"| MiB of temporaries; ms | {' | '.join(heads)} | a further block, "
-        f"MiB, beside {needed / 2**20:.2f} of gradients and buckets |",
+        f"MiB; its gradients and buckets are {needed / 2**20:.2f} |",
         "|---|" + "---|" * (len(depths) + 1),
     ]
     for kind, by_depth in by_kind.items():

@@ -98,6 +98,13 @@ class ReversibleStack:
             "`max_length` must be positive.",
             max_length=self.max_length,
         )
+        for name in ("key_dim", "length_multiple"):
+            value = getattr(self, name)
+            check(
+                value is None or value > 0,
+                f"`{name}` must be None or positive.",
+                **{name: value},
+            )
         given = self.axial_shape is not None or self.axial_dims is not None
         check(
             not given or self.positions == "axial",
@@ -215,7 +222,9 @@ class ReversibleStack:
     def _attention(self, kind, seeds):
         arguments = {
             "num_heads": self.num_heads,
-            "key_dim": self.key_dim or self.hidden_dim // self.num_heads,
+            "key_dim": self.hidden_dim // self.num_heads
+            if self.key_dim is None
+            else self.key_dim,
             "causal": self.causal,
             "kernel_initializer": self._kernel(seeds),
             "seed": seeds.next(),
@@ -231,6 +240,11 @@ class ReversibleStack:
         if kind == "chunked":
             return ChunkedSelfAttention(**arguments | dict(self.chunked or {}))
         arguments |= {"num_hashes": self.num_hashes, **(self.lsh or {})}
+        check(
+            arguments["chunk_length"] > 0,
+            "`chunk_length` must be positive.",
+            chunk_length=arguments["chunk_length"],
+        )
         if arguments.get("num_buckets") is None:
             # One number for all lengths: what a sequence gets must not depend
             # on how long the others in its batch are.

@@ -333,6 +333,23 @@ def test_streams_are_wide_in_mixed_precision(token_ids):
             "are axial. Received: axial_shape=(4, 8), axial_dims=None, "
             "positions='learned'.",
         ),
+        (
+            {"attention": ("lsh",), "chunk_length": 0},
+            "`chunk_length` must be positive. Received: chunk_length=0.",
+        ),
+        (
+            {"attention": ("lsh",), "lsh": {"chunk_length": 0}},
+            "`chunk_length` must be positive. Received: chunk_length=0.",
+        ),
+        (
+            {"key_dim": 0},
+            "`key_dim` must be None or positive. Received: key_dim=0.",
+        ),
+        (
+            {"length_multiple": 0},
+            "`length_multiple` must be None or positive. "
+            "Received: length_multiple=0.",
+        ),
     ],
 )
 def test_rejects(arguments, message):
