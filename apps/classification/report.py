@@ -46,13 +46,14 @@ def report(options: Options) -> dict:
     """
     check_can_plot(options.run_dir)
     run = RunDirectory(options.run_dir)
-    evaluation = evaluate(options)
+    run.check_trained("classifier", run.history.name)
     history = read_history(run.history)
     check(
         history,
         "`run_dir` must have a history.csv with a row.",
         run_dir=options.run_dir,
     )
+    evaluation = evaluate(options)
     labels = np.array(evaluation.texts.labels)
     train = evaluation.train_options.read("train")
     accuracy = evaluation.score.accuracy

@@ -460,6 +460,13 @@ def test_report_needs_a_history(options, result, tmp_path):
         "`run_dir` must have a history.csv with a row. "
         f"Received: run_dir={str(run_dir)!r}."
     )
+    (run_dir / "history.csv").unlink()
+    with pytest.raises(ValueError) as error:
+        report.report(evaluate.Options(run_dir=str(run_dir)))
+    assert str(error.value) == (
+        "`run_dir` must hold a trained classifier. "
+        f"Received: run_dir={str(run_dir)!r}, missing='history.csv'."
+    )
 
 
 def test_the_standard_library_is_the_default():

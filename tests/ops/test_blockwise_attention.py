@@ -184,26 +184,17 @@ def test_graphs_of_unknown_sizes_match_the_oracle(compiled, batched):
     assert_close(actual, expect(tensors, seen, drop_pattern(batched)), 1e-5)
 
 
-@pytest.mark.parametrize(
-    ("dtype", "tolerance"), [("float16", 2e-3), ("bfloat16", 2e-2)]
-)
-def test_half_precision_is_rounded_at_the_end_alone(dtype, tolerance):
+@pytest.mark.parametrize(("dtype", "bits"), [("float16", 11), ("bfloat16", 8)])
+def test_half_precision_is_rounded_at_the_end_alone(dtype, bits):
     tensors = [tf.constant(x, dtype) for x in draw()]
     actual = differentiate(tensors, block_length=BLOCK, batched=True)
     assert all(x.dtype == dtype for x in actual)
     expected = expect([tf.cast(x, "float64").numpy() for x in tensors])
     for a, e in zip(actual, expected, strict=True):
+        # Half a unit of the last bit, and what float32 adds.
         np.testing.assert_allclose(
-            tf.cast(a, "float64"), e, rtol=tolerance, atol=tolerance
+            tf.cast(a, "float64"), e, rtol=2.0**-bits, atol=1e-5
         )
-
-
-def test_many_equal_keys_in_half_precision_count_each():
-    # A half-precision sum of ones would stop at 256.
-    query, key = (tf.zeros((1, 1, n, 2), "bfloat16") for n in (1, 4096))
-    value = tf.concat([key[..., :4095, :], key[..., 4095:, :] + 1], axis=2)
-    outputs = blockwise_attention.attend(query, key, value)
-    np.testing.assert_allclose(tf.cast(outputs, "float32"), 1 / 4096, rtol=0.01)
 
 
 def test_large_logits_stay_finite_and_choose():
