@@ -19,9 +19,10 @@ import tensorflow as tf
 from benchmarks.workers import program_arrays
 from keras_xf.checks import check
 from keras_xf.files import sync
+from keras_xf.ops.target_platform import PLATFORMS
+from keras_xf.ops.target_platform import lowering_for
 from keras_xf.version import __version__
 
-PLATFORMS = ("CPU", "GPU")
 BYTES = "program.mlirbc"
 TEXT = "program.mlir"
 ARGUMENTS = "arguments.npz"
@@ -131,14 +132,15 @@ def lower(
 
     specs = [tf.TensorSpec(array.shape, array.dtype) for _, array in named]
     compiled = tf.function(flat_function, jit_compile=True, autograph=False)
-    concrete = compiled.get_concrete_function(*specs)
+    with lowering_for(platform):
+        concrete = compiled.get_concrete_function(*specs)
+        compiler_ir = compiled.experimental_get_compiler_ir(*specs)
     captured = concrete.captured_inputs
     check(
         all(tensor.dtype != tf.resource for tensor in captured),
         "`function` must take its variables as arguments.",
         variables=[v.name for v in concrete.variables],
     )
-    lowered = compiled.experimental_get_compiler_ir(*specs)
     results = [
         (path, tf.TensorSpec(tensor.shape, tensor.dtype))
         for path, tensor in structure
@@ -146,8 +148,10 @@ def lower(
     return LoweredProgram(
         name=name,
         platform=platform,
-        stablehlo=lowered(stage="stablehlo_serialized", platform_name=platform),
-        text=lowered(stage="stablehlo", platform_name=platform),
+        stablehlo=compiler_ir(
+            stage="stablehlo_serialized", platform_name=platform
+        ),
+        text=compiler_ir(stage="stablehlo", platform_name=platform),
         function=compiled,
         # Constants from outside are the last arguments of the program.
         arguments=(*(array for _, array in named), *map(np.asarray, captured)),

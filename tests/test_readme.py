@@ -4,23 +4,26 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
-import pytest
+import numpy as np
 import tensorflow as tf
+
+from tests import recorded_arrays
+from tests.convert.reformers import config_of
+from tests.recorded_arrays import assert_close
+from tests.recorded_arrays import under
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def example():
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
-    return code
+EXAMPLE, CONVERSION = re.findall(r"```python\n(.*?)```", README, re.S)
 
 
-def test_example_trains_and_exports(example, tmp_path):
+def test_example_trains_and_exports(tmp_path):
     process = subprocess.run(
-        [sys.executable, "-c", example],
+        [sys.executable, "-c", EXAMPLE],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -34,8 +37,28 @@ def test_example_trains_and_exports(example, tmp_path):
     assert served.serve(tf.zeros((2, 7), tf.int32)).shape == (2, 7, 256)
 
 
-def test_example_has_fifteen_lines(example):
-    assert len([line for line in example.splitlines() if line]) == 15
+def test_example_has_fifteen_lines():
+    assert len([line for line in EXAMPLE.splitlines() if line]) == 15
+
+
+def test_conversion_gives_the_peers_logits():
+    arrays = under(recorded_arrays.load("huggingface_reformer"), "causal")
+    # What is no longer than a chunk is not hashed.
+    expected = under(arrays, "3")
+    weights = under(arrays, "weights")
+    names = {
+        "model": SimpleNamespace(
+            config=SimpleNamespace(to_dict=lambda: config_of(arrays)),
+            state_dict=lambda: {
+                name: tf.constant(array) for name, array in weights.items()
+            },
+        ),
+        "token_ids": expected["token_ids"],
+        "length": expected["length"],
+    }
+    exec(CONVERSION, names)
+    is_real = np.arange(3) < expected["length"][:, None]
+    assert_close(names["logits"][is_real], expected["logits"][is_real])
 
 
 def test_nothing_is_left_to_fill_in():

@@ -1,5 +1,8 @@
 """LSH self-attention, the Reformer's (Kitaev et al., 2020)."""
 
+from collections.abc import Sequence
+from numbers import Integral
+
 import keras
 from keras import ops
 
@@ -146,8 +149,6 @@ class LSHSelfAttention(keras.layers.Layer):
             "`num_hashes` must be positive.",
             num_hashes=num_hashes,
         )
-        if isinstance(num_buckets, list):
-            num_buckets = tuple(num_buckets)
         check(
             num_buckets is None or _are_even(_factors(num_buckets)),
             "`num_buckets` must be even and positive, or a tuple of such.",
@@ -168,6 +169,10 @@ class LSHSelfAttention(keras.layers.Layer):
         self.chunks_before = chunks_before
         self.chunks_after = chunks_after
         self.num_hashes = num_hashes
+        if num_buckets is not None:
+            # Plain integers, whatever they were: the config goes into JSON.
+            factors = tuple(map(int, _factors(num_buckets)))
+            num_buckets = factors[0] if len(factors) == 1 else factors
         self.num_buckets = num_buckets
         self.causal = causal
         self.dropout = dropout
@@ -400,11 +405,15 @@ class LSHSelfAttention(keras.layers.Layer):
 
 
 def _factors(num_buckets):
-    return (num_buckets,) if isinstance(num_buckets, int) else num_buckets
+    is_several = isinstance(num_buckets, Sequence)
+    return tuple(num_buckets) if is_several else (num_buckets,)
 
 
 def _are_even(factors):
-    return factors and all(f > 0 and f % 2 == 0 for f in factors)
+    return factors and all(
+        isinstance(factor, Integral) and factor > 0 and factor % 2 == 0
+        for factor in factors
+    )
 
 
 class _SeedInitializer(keras.initializers.Initializer):

@@ -23,6 +23,10 @@ class SelfAttention(keras.layers.Layer):
     Positions where `padding_mask` is False are not attended to; their own
     outputs carry no meaning.
 
+    Past some 1024 positions, or where the length is not known, attention goes
+    block by block, in memory linear in the length; gradients of gradients are
+    then refused.
+
     Args:
         num_heads: Number of heads.
         key_dim: Width of a query and of a key, per head.

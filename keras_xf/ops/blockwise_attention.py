@@ -15,6 +15,7 @@ from keras_xf.ops.attention_blocks import AttentionBlocks
 from keras_xf.ops.attention_blocks import Cut
 from keras_xf.ops.block_masks import BlockMasks
 from keras_xf.ops.block_passes import BlockPasses
+from keras_xf.ops.only_first import only_first
 
 _BLOCK_LENGTH = 512
 
@@ -104,18 +105,18 @@ def attend(
         results = passes.forward(*split(*map(tf.stop_gradient, tensors)))
 
         def backward(upstream):
+            (upstream,) = only_first(
+                [upstream],
+                tensors,
+                "attention in blocks has no second gradients; "
+                "`blockwise=False` has.",
+            )
             upstream = blocks.split(tf.cast(upstream, wide), blocks.queries)
-            # Of what a second gradient is with respect to, so that it meets
-            # the refusal below.
             gradients = passes.backward(*split(*tensors), *results, upstream)
             cuts = (blocks.queries, blocks.keys, blocks.keys)
             factors = (scale, 1.0, 1.0)
             return [
-                tf.raw_ops.PreventGradient(
-                    input=tf.cast(factor * blocks.join(x, cut), like.dtype),
-                    message="attention in blocks has no second gradients; "
-                    "`blockwise=False` has.",
-                )
+                tf.cast(factor * blocks.join(x, cut), like.dtype)
                 for x, cut, factor, like in zip(
                     gradients, cuts, factors, tensors, strict=True
                 )

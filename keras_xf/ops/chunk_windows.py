@@ -21,7 +21,9 @@ class ChunkWindows:
             nothing if None; the row's other end if "row", where the row ends
             with its last real position, and each chunk is seen once at most;
             the neighboring round's end if "rounds", as often as it comes up,
-            where the rounds make a ring.
+            where the rounds make a ring. As in the reference implementation,
+            a chunk sees itself instead of what is as far away as the ring is
+            long, or farther.
     """
 
     chunk_length: int
@@ -76,6 +78,75 @@ class ChunkWindows:
         """Number of chunks in a window."""
         return self.chunks_before + 1 + self.chunks_after
 
+    def offsets(self, num_all):
+        """How far from its own the chunks are that a chunk sees.
+
+        Args:
+            num_all: Number of chunks of all rounds.
+
+        Returns:
+            int32 `(size,)`, negative for chunks before.
+        """
+        offset = ops.arange(self.size, dtype="int32") - self.chunks_before
+        if self.wrap != "rounds":
+            return offset
+        return ops.where(ops.abs(offset) < num_all, offset, 0)
+
+    def find(self, number, chunk, num_chunks, num_rounds, num_real):
+        """Finds chunks that may lie before the first one or behind the last.
+
+        Args:
+            number: The round's number, an integer or a scalar tensor.
+            chunk: int32 `(chunks,)` or `(rows or 1, chunks)`, numbers of
+                chunks of the round, and on beyond its ends.
+            num_chunks: Number of chunks of a round.
+            num_rounds: Number of rounds.
+            num_real: Integer `(rows or 1,)`, the number of chunks that hold
+                real positions; the others come after them.
+
+        Returns:
+            int32 `(rows or 1, chunks)`, numbers of chunks, counted through
+            all rounds. Where there is none, any; what is not real is itself
+            unless `chunks_after`.
+        """
+        chunk = chunk if len(chunk.shape) == 2 else chunk[None]
+        start = number * num_chunks
+        if self.wrap == "rounds":
+            return ops.mod(chunk + start, num_rounds * num_chunks)
+        if self.wrap == "row":
+            end = ops.maximum(num_real, 1)[:, None]
+            found = ops.mod(chunk, end)
+            if not self.chunks_after:
+                # Nothing sees what is behind the end but itself.
+                last = ops.minimum(chunk, num_chunks - 1)
+                found = ops.where(chunk < end, found, last)
+            return start + found
+        return start + ops.clip(chunk, 0, num_chunks - 1)
+
+    def exist(self, own, num_chunks, num_real):
+        """Which places of the windows of some chunks show a chunk.
+
+        Args:
+            own: int32 tensor `(chunks,)`, the chunks' numbers.
+            num_chunks: Number of chunks of a round.
+            num_real: As in `find`.
+
+        Returns:
+            Boolean `(rows or 1, chunks, size)`.
+        """
+        own = own[:, None]
+        slot = ops.arange(self.size, dtype="int32")
+        if self.wrap == "rounds":
+            return (own + slot >= 0)[None]
+        if self.wrap == "row":
+            num_real = num_real[:, None, None]
+            # Of what comes up twice, its own place is among those that stay.
+            first = ops.maximum(self.chunks_before - num_real + 1, 0)
+            shown = ops.logical_and(slot >= first, slot < first + num_real)
+            return ops.logical_and(shown, own < num_real)
+        chunk = own + slot - self.chunks_before
+        return ops.logical_and(chunk >= 0, chunk < num_chunks)[None]
+
     def seen(self, number, num_chunks, num_rounds, num_real):
         """The chunks that each chunk of a round sees.
 
@@ -83,64 +154,21 @@ class ChunkWindows:
             number: The round's number, an integer or a scalar tensor.
             num_chunks: Number of chunks of a round.
             num_rounds: Number of rounds.
-            num_real: Integer `(batch or 1,)`, the number of chunks that hold
-                real positions; the others come after them.
+            num_real: As in `find`.
 
         Returns:
-            A pair of int32 `(batch or 1, num_chunks, size)`, numbers of
+            A pair of int32 `(rows or 1, num_chunks, size)`, numbers of
             chunks, counted through all rounds, and a boolean tensor alike,
             False where there is none to see.
         """
-        own = ops.arange(num_chunks, dtype="int32")[:, None]
-        slot = ops.arange(self.size, dtype="int32")
-        chunk = (own + slot - self.chunks_before)[None]
-        start = number * num_chunks
-        if self.wrap == "rounds":
-            chunk = ops.mod(chunk + start, num_rounds * num_chunks)
-            return chunk, ops.ones_like(chunk, dtype="bool")
-        if self.wrap == "row":
-            num_real = ops.maximum(num_real, 1)[:, None, None]
-            exists = ops.logical_and(slot < num_real, own < num_real)
-            return start + ops.mod(chunk, num_real), exists
-        exists = ops.logical_and(chunk >= 0, chunk < num_chunks)
-        return start + ops.where(exists, chunk, own), exists
-
-    def turns(self, num_chunks):
-        """How many rounds away what a round's chunks see can be.
-
-        Args:
-            num_chunks: Number of chunks of a round.
-
-        Returns:
-            A range of integers, 0 the round itself.
-        """
-        if self.wrap != "rounds":
-            return range(1)
-        # At the worst a round is one chunk.
-        size = num_chunks if isinstance(num_chunks, int) else 1
-        last = (size - 1 + self.chunks_after) // max(size, 1)
-        return range(-self.chunks_before // max(size, 1), last + 1)
-
-    def seeing(self, slot, turn, num_chunks, num_real):
-        """The chunks of a round that see each chunk in some place.
-
-        The inverse of `seen`.
-
-        Args:
-            slot: Place in the window.
-            turn: How many rounds later the round of the chunks seen is.
-            num_chunks: Number of chunks of a round.
-            num_real: As in `seen`.
-
-        Returns:
-            A pair of int32 `(batch or 1, num_chunks)`, numbers of chunks in
-            the round, and a boolean tensor alike, False where there is none.
-        """
-        own = ops.arange(num_chunks, dtype="int32")[None]
-        chunk = own + turn * num_chunks + self.chunks_before - slot
-        if self.wrap == "row":
-            num_real = ops.maximum(num_real, 1)[:, None]
-            exists = ops.logical_and(slot < num_real, own < num_real)
-            return ops.mod(chunk, num_real), exists
-        exists = ops.logical_and(chunk >= 0, chunk < num_chunks)
-        return ops.where(exists, chunk, 0), exists
+        own = ops.arange(num_chunks, dtype="int32")
+        chunk = own[:, None] + self.offsets(num_rounds * num_chunks)
+        found = self.find(
+            number,
+            ops.reshape(chunk, (-1,)),
+            num_chunks,
+            num_rounds,
+            num_real,
+        )
+        exists = self.exist(own, num_chunks, num_real)
+        return ops.reshape(found, (-1, num_chunks, self.size)), exists

@@ -6,7 +6,6 @@ equal length; a chunk attends to itself and to the chunks around it.
 """
 
 import dataclasses
-import math
 
 from keras import ops
 
@@ -79,14 +78,15 @@ def attend(
     else:
         windows = dataclasses.replace(windows, wrap=None)
     outputs, log_sums = chunks.attend(
-        query_key if logit_scale == 1 else query_key * logit_scale,
-        unit_keys(query_key),
+        query_key,
+        None,
         value,
         orders,
         windows=windows,
         padding_mask=padding_mask,
         causal=causal,
         attend_to_self=False,
+        key_scale=logit_scale,
         bias=bias,
         dropout=dropout,
         seed=seed,
@@ -96,21 +96,6 @@ def attend(
     short = ops.shape(query_key)[1] <= size
     share = ops.where(short, 1.0, _reference_share(log_sums))
     return outputs * ops.cast(share[..., None], outputs.dtype)
-
-
-def unit_keys(query_key):
-    """Scales vectors to unit length, as root mean square normalization does.
-
-    Args:
-        query_key: Float tensor `(..., key_dim)`.
-
-    Returns:
-        Tensor like `query_key`.
-    """
-    x = ops.cast(query_key, _wide(query_key.dtype))
-    square = ops.mean(x * x, axis=-1, keepdims=True)
-    scale = ops.rsqrt(square + 1e-6) * (1 / math.sqrt(x.shape[-1]))
-    return ops.cast(x * scale, query_key.dtype)
 
 
 def sort(buckets):

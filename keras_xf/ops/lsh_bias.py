@@ -33,102 +33,117 @@ class LSHBias:
     ):
         size = windows.chunk_length
         length = buckets.shape[3] or tf.shape(buckets)[3]
-        self.buckets, self.num_hashes = buckets, buckets.shape[2]
-        self.chunks = tf.argsort(orders) // size
+        num_heads, self.num_hashes = buckets.shape[1:3]
+        shape = (-1, self.num_hashes, length)
+        self.buckets = tf.reshape(buckets, shape)
+        self.chunks = tf.reshape(tf.argsort(orders) // size, shape)
         self.num_chunks = -(-length // size)
         self.length = length
         self.windows = windows.clip(self.num_chunks)
         self.deduplicate = deduplicate
         self.across_buckets = across_buckets
         self.dtype = dtype
-        self.num_real = tf.reshape(self.num_chunks, (1,))
+        self.num_real = None
         if padding_mask is not None:
             num_real = tf.math.count_nonzero(padding_mask, 1, dtype=tf.int32)
-            self.num_real = -(-num_real // size)
+            self.num_real = tf.repeat(-(-num_real // size), num_heads)
 
-    def __call__(self, number, query_positions, key_positions):
+    def __call__(self, number, rows, own, query_positions, key_positions):
         """What to add to the logits of one round.
 
         Args:
             number: The round's number.
-            query_positions: int32 `(batch, num_heads, num_chunks,
-                chunk_length)`.
-            key_positions: int32 `(batch, num_heads, num_chunks, keys)`.
+            rows: int32 `(rows,)`, the numbers of rows, counted through all
+                heads.
+            own: int32 `(chunks,)`, the numbers of chunks.
+            query_positions: int32 `(rows, chunks, chunk_length)`.
+            key_positions: int32 `(rows, chunks, keys)`.
 
         Returns:
-            Tensor `(batch, num_heads, num_chunks, chunk_length, keys)`.
+            Tensor `(rows, chunks, chunk_length, keys)`.
         """
+        some = _Rows(self, rows, query_positions, key_positions)
         bias = tf.zeros((), self.dtype)
         if self.deduplicate:
-            count = self._count(query_positions, key_positions)
-            bias -= tf.math.log(tf.cast(tf.maximum(count, 1), self.dtype))
+            count = tf.maximum(some.count(), 1)
+            bias -= tf.math.log(tf.cast(count, self.dtype))
         if not self.across_buckets:
-            chunk, _ = self.windows.seen(
-                number, self.num_chunks, self.num_hashes, self.num_real
-            )
-            same = self._pairs(
-                self.buckets[:, :, number],
-                self.buckets[:, :, number],
-                query_positions,
-                key_positions,
-                tf.equal,
-            )
-            # Buckets of another round are other buckets.
-            here = tf.repeat(
-                chunk // self.num_chunks == number,
-                self.windows.chunk_length,
-                axis=-1,
-            )
-            same &= here[:, None, :, None]
+            same = some.share_bucket(number) & some.is_round(number, own)
             bias += tf.cast(
                 tf.where(same, 0.0, chunks.MASKED_LOGIT), self.dtype
             )
         return bias
 
-    def _count(self, query_positions, key_positions):
+
+class _Rows:
+    """Pairs of queries and keys in some chunks of some rows."""
+
+    def __init__(self, bias, rows, query_positions, key_positions):
+        self._bias, self._windows = bias, bias.windows
+        self._buckets = tf.gather(bias.buckets, rows)
+        self._chunks = tf.gather(bias.chunks, rows)
+        self._num_real = tf.reshape(bias.num_chunks, (1,))
+        if bias.num_real is not None:
+            self._num_real = tf.gather(bias.num_real, rows)
+        self._queries = tf.minimum(query_positions, bias.length - 1)
+        self._keys = tf.minimum(key_positions, bias.length - 1)
+
+    def count(self):
         """How often each query sees each key, in all rounds."""
-        counts = 0
-        for own in range(self.num_hashes):
+        bias, counts = self._bias, 0
+        for own in range(bias.num_hashes):
             others = [own]
-            if self.windows.wrap == "rounds" and self.across_buckets:
-                others = range(self.num_hashes)
+            if self._windows.wrap == "rounds" and bias.across_buckets:
+                others = range(bias.num_hashes)
             for other in others:
-                counts += self._pairs(
-                    self.chunks[:, :, own],
-                    self.chunks[:, :, other] + (other - own) * self.num_chunks,
-                    query_positions,
-                    key_positions,
-                    self._copies,
-                ) * self._share_bucket(own, query_positions, key_positions)
+                copies = self._copies(
+                    self._of_queries(self._chunks, own),
+                    self._of_keys(self._chunks, other)
+                    + (other - own) * bias.num_chunks,
+                )
+                if not bias.across_buckets:
+                    copies *= tf.cast(self.share_bucket(own), tf.int32)
+                counts += copies
         return counts
 
+    def share_bucket(self, number):
+        """Whether both are in one bucket in a round."""
+        queries = self._of_queries(self._buckets, number)
+        return queries == self._of_keys(self._buckets, number)
+
+    def is_round(self, number, own):
+        """Whether what is seen is of that round, too."""
+        bias = self._bias
+        # Buckets of another round are other buckets.
+        chunk, _ = self._windows.seen(
+            number, bias.num_chunks, bias.num_hashes, self._num_real
+        )
+        last = tf.minimum(own, bias.num_chunks - 1)
+        chunk = tf.gather(chunk, last, axis=1)
+        here = chunk // bias.num_chunks == number
+        here = tf.repeat(here, self._windows.chunk_length, axis=-1)
+        return here[:, :, None]
+
     def _copies(self, query_chunk, key_chunk):
-        windows = self.windows
-        slot = key_chunk - query_chunk + windows.chunks_before
+        windows, bias = self._windows, self._bias
+        ring = bias.num_hashes * bias.num_chunks
         if windows.wrap == "rounds":
-            ring = self.num_hashes * self.num_chunks
-            return (windows.size - 1 - slot % ring) // ring + 1
+            offsets = windows.offsets(ring)
+            distance = tf.math.floormod(key_chunk - query_chunk, ring)
+            return sum(
+                tf.cast(distance == offset, tf.int32)
+                for offset in tf.unstack(tf.math.floormod(offsets, ring))
+            )
+        slot = key_chunk - query_chunk + windows.chunks_before
         if windows.wrap == "row":
-            slot %= tf.maximum(self.num_real, 1)[:, None, None, None, None]
+            slot %= tf.maximum(self._num_real, 1)[:, None, None, None]
         seen = (slot >= 0) & (slot < windows.size)
         return tf.cast(seen, tf.int32)
 
-    def _share_bucket(self, number, query_positions, key_positions):
-        if self.across_buckets:
-            return 1
-        buckets = self.buckets[:, :, number]
-        same = self._pairs(
-            buckets, buckets, query_positions, key_positions, tf.equal
-        )
-        return tf.cast(same, tf.int32)
+    def _of_queries(self, x, number):
+        x = tf.gather(x, number, axis=1)
+        return tf.gather(x, self._queries, batch_dims=1)[..., :, None]
 
-    def _pairs(self, queries, keys, query_positions, key_positions, function):
-        def at(x, positions):
-            return tf.gather(
-                x, tf.minimum(positions, self.length - 1), batch_dims=2
-            )
-
-        return function(
-            at(queries, query_positions)[..., :, None],
-            at(keys, key_positions)[..., None, :],
-        )
+    def _of_keys(self, x, number):
+        x = tf.gather(x, number, axis=1)
+        return tf.gather(x, self._keys, batch_dims=1)[..., None, :]

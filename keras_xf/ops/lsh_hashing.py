@@ -4,9 +4,12 @@ Vectors that point in about the same direction land in the same bucket: the
 bucket is the nearest of some random directions and their opposites.
 """
 
+import tensorflow as tf
 from keras import ops
 
 from keras_xf.ops import stateless_random
+from keras_xf.ops.chunk_lots import ChunkLots
+from keras_xf.ops.chunk_lots import map_lots
 
 # Above this many buckets, hashing to each of them would cost more than
 # attention does: two smaller hashes are combined.
@@ -86,24 +89,42 @@ def hash_vectors(vectors, rotations, factors, padding_mask=None):
         g2 + f1 f2 g3 + …` of the buckets `g` of the factors `f`. What is not
         real is in a bucket of its own, behind all others.
     """
-    vectors = ops.stop_gradient(ops.cast(vectors, "float32"))
     rotations = ops.stop_gradient(ops.cast(rotations, "float32"))
+    num_hashes, num_directions = rotations.shape[2], ops.shape(rotations)[3]
     batch_size, length, num_heads, key_dim = ops.shape(vectors)
-    flat = ops.reshape(
-        ops.transpose(vectors, (2, 0, 1, 3)), (num_heads, -1, key_dim)
+    flat = ops.stop_gradient(ops.reshape(vectors, (-1, key_dim)))
+    # Lots of positions of a head: the products with all directions of all
+    # would take the memory of many layers.
+    lots = ChunkLots(num_heads, batch_size * length, num_hashes)
+
+    def hash_lot(lot):
+        heads = lots.row_numbers(lot)
+        place = lots.first_chunk(lot) + tf.range(lots.chunks)
+        place = tf.minimum(place, batch_size * length - 1) * num_heads
+        some = tf.gather(flat, heads[:, None] + place)
+        directions = ops.reshape(
+            tf.gather(rotations, heads), (lots.rows, key_dim, -1)
+        )
+        rotated = ops.matmul(ops.cast(some, "float32"), directions)
+        shape = (lots.rows, lots.chunks, num_hashes, num_directions)
+        return [_hash(ops.reshape(rotated, shape), factors)]
+
+    spec = tf.TensorSpec(
+        [
+            size if isinstance(size, int) else None
+            for size in (lots.rows, lots.chunks, num_hashes)
+        ],
+        tf.int32,
     )
-    # One round after the other: the products with all directions of all
-    # rounds at once would take the memory of many layers.
-    rounds = ops.map(
-        lambda rotation: _hash(flat, rotation, factors),
-        ops.transpose(rotations, (2, 0, 1, 3)),
+    buckets = ops.reshape(
+        map_lots(hash_lot, lots.number, [spec])[0],
+        (lots.lots_of_rows * lots.rows, lots.lots_of_row * lots.chunks, -1),
     )
-    buckets = ops.transpose(
-        ops.reshape(
-            rounds, (rotations.shape[2], num_heads, batch_size, length)
-        ),
-        (2, 1, 0, 3),
+    buckets = ops.reshape(
+        buckets[:num_heads, : batch_size * length],
+        (num_heads, batch_size, length, num_hashes),
     )
+    buckets = ops.transpose(buckets, (1, 0, 3, 2))
     if padding_mask is None:
         return buckets
     num_buckets = 1
@@ -113,9 +134,8 @@ def hash_vectors(vectors, rotations, factors, padding_mask=None):
     return ops.where(real, buckets, num_buckets)
 
 
-def _hash(vectors, rotations, factors):
-    """Buckets `(num_heads, rows)` of vectors `(num_heads, rows, key_dim)`."""
-    rotated = ops.matmul(vectors, rotations)
+def _hash(rotated, factors):
+    """Buckets of what all directions of all factors make of vectors."""
     start, stride, buckets = 0, 1, 0
     for factor, half in zip(factors, _halves(factors), strict=True):
         bucket = _nearest(rotated[..., start : start + half])
@@ -133,11 +153,15 @@ def _nearest(rotated):
     The joined tensor is never made.
     """
     num_directions = ops.shape(rotated)[-1]
-    sizes = ops.abs(rotated)
-    nearest = sizes == ops.max(sizes, axis=-1, keepdims=True)
-    number = ops.where(rotated < 0, num_directions, 0)
-    number += ops.arange(num_directions, dtype="int32")
-    return ops.min(ops.where(nearest, number, 2 * num_directions), axis=-1)
+    most = ops.maximum(
+        ops.max(rotated, axis=-1, keepdims=True),
+        -ops.min(rotated, axis=-1, keepdims=True),
+    )
+    number = ops.arange(num_directions, dtype="int32")
+    opposite = ops.where(
+        rotated == -most, number + num_directions, 2 * num_directions
+    )
+    return ops.min(ops.where(rotated == most, number, opposite), axis=-1)
 
 
 def _halves(factors):

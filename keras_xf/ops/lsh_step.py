@@ -8,6 +8,7 @@ from keras_xf.ops import chunks
 from keras_xf.ops import lsh
 from keras_xf.ops import stateless_random
 from keras_xf.ops.chunk_windows import ChunkWindows
+from keras_xf.ops.unit_vectors import unit_vectors
 
 # The bucket of places that are not filled yet.
 _EMPTY = 2**31 - 1
@@ -193,7 +194,7 @@ def _add(state, query, order, position, is_real, *, windows, dropout, seed):
     shape = ops.shape(seen)
     seen = ops.reshape(seen, (*shape[:2], -1))
     exists = ops.reshape(exists, (*shape[:2], -1))
-    key = lsh.unit_keys(tf.gather(state["query_key"], seen, batch_dims=2))
+    key = unit_vectors(tf.gather(state["query_key"], seen, batch_dims=2))
     value = tf.gather(state["value"], seen, batch_dims=2)
     logits = ops.matmul(query[:, :, None], ops.swapaxes(key, -1, -2))[:, :, 0]
     if logits.dtype != "float64":
@@ -238,7 +239,7 @@ def _window(order, rank, position, windows):
     count = (position + 1)[:, None, None, None]
     num_chunks = -(-count // size)
     slot = ops.arange(windows.size, dtype="int32")
-    chunk = rank // size + slot - windows.chunks_before
+    chunk = rank // size + windows.offsets(num_hashes * num_chunks)
     number = ops.arange(num_hashes, dtype="int32")[:, None]
     if windows.wrap == "rounds":
         chunk = ops.mod(chunk + number * num_chunks, num_hashes * num_chunks)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from keras_xf.ops.only_first import only_first
+
 # A signaling NaN: arithmetic makes quiet ones only, so no result has these
 # bits, which no compiler can know.
 _BITS_OF_NO_RESULT = 0x7FA5C3D2
@@ -93,17 +95,23 @@ def _run_reversibly(branches, sums, dtype, weights, state):
     @tf.custom_gradient
     def run(*tensors):
         # Without a gradient, or eager execution would keep all activations.
-        x1, x2, *tensors = (tf.stop_gradient(tensor) for tensor in tensors)
-        given, state = tensors[:num_weights], tensors[num_weights:]
+        x1, x2, *kept = (tf.stop_gradient(tensor) for tensor in tensors)
+        given, state = kept[:num_weights], kept[num_weights:]
         replays = []
         tops, moved = _run(branches, [x1, x2], dtype, given, state, replays)
         changed[:] = moved
 
         def gradient(*upstream):
-            of_inputs, of_weights = _differentiate(
-                branches, tops, dtype, given, replays, upstream[:2]
+            upstream = only_first(
+                upstream[:2],
+                tensors[: 2 + num_weights],
+                "a reversible stack has no second gradients; "
+                "`reversible=False` has.",
             )
-            return *_once(of_inputs + of_weights), *[None] * len(state)
+            of_inputs, of_weights = _differentiate(
+                branches, tops, dtype, given, replays, upstream
+            )
+            return *of_inputs, *of_weights, *[None] * len(state)
 
         return (*tops, *moved.values()), gradient
 
@@ -218,17 +226,3 @@ def _sum(total, gradient):
     if total is None or gradient is None:
         return gradient if total is None else total
     return total + gradient
-
-
-def _once(gradients):
-    """The gradients, of which none can be taken."""
-    return [
-        None
-        if gradient is None
-        else tf.raw_ops.PreventGradient(
-            input=gradient,
-            message="a reversible stack has no second gradients; "
-            "`reversible=False` has.",
-        )
-        for gradient in gradients
-    ]

@@ -53,8 +53,16 @@ def test_the_model_is_shown_what_it_shall_say():
     assert (inputs[:, 0] == 0).all()
 
 
+@pytest.fixture
+def eagerly():
+    """Two trainings of few steps, which tracing would take longer than."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 def test_a_stopped_training_ends_like_one_that_was_not(
-    whole, tmp_path, monkeypatch
+    whole, eagerly, tmp_path, monkeypatch
 ):
     stopped = dataclasses.replace(whole, run_dir=str(tmp_path / "stopped"))
     advance = duplication._Training.advance

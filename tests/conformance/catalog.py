@@ -130,27 +130,24 @@ def _map(function, kinds):
 
 
 def _blocks(dropout=0.0, seed=None, dtype=None):
-    seeds = iter([None] * 8 if seed is None else range(8 * seed, 8 * seed + 8))
+    """Attention in the first of two blocks."""
+    options = {"dropout": dropout, "dtype": dtype}
+    seeds = iter([None] * 7 if seed is None else range(7 * seed, 7 * seed + 7))
     return [
-        (
-            layers.Sublayer(
-                layers.SelfAttention(
-                    2, 4, dropout=dropout, seed=next(seeds), dtype=dtype
-                ),
-                dropout=dropout,
-                seed=next(seeds),
-                dtype=dtype,
+        tuple(
+            layers.Sublayer(layer, seed=next(seeds), **options)
+            for layer in block
+        )
+        for block in (
+            (
+                layers.SelfAttention(2, 4, seed=next(seeds), **options),
+                layers.FeedForward(12, "gelu", seed=next(seeds), **options),
             ),
-            layers.Sublayer(
-                layers.FeedForward(
-                    12, "gelu", dropout=dropout, seed=next(seeds), dtype=dtype
-                ),
-                dropout=dropout,
-                seed=next(seeds),
-                dtype=dtype,
+            (
+                layers.FeedForward(12, "tanh", seed=next(seeds), **options),
+                keras.layers.Dense(8, dtype=dtype),
             ),
         )
-        for _ in range(2)
     ]
 
 
@@ -161,7 +158,7 @@ def _make_reversible(blocks=None, dropout=0.0, seed=None, **kwargs):
 
 
 def _make_block(dropout=0.0, seed=None, **kwargs):
-    f, g = _blocks(dropout, seed, kwargs.get("dtype"))[0]
+    f, g = _blocks(dropout, seed, kwargs.get("dtype"))[1]
     return layers.RevBlock(**{"f": f, "g": g, **kwargs})
 
 

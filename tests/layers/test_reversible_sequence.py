@@ -96,7 +96,7 @@ def assert_same_state(first, second):
 
 
 @pytest.mark.parametrize(
-    ("mode", "depth"), [("eager", 3), ("graph", 2), ("compiled", 1)]
+    ("mode", "depth"), [("eager", 3), ("graph", 1), ("compiled", 1)]
 )
 def test_gradients_equal_those_of_autodiff(streams, mode, depth):
     pair = make_pair(lambda: transformer_blocks(depth, dropout=0.3))
@@ -118,10 +118,10 @@ def test_gradients_equal_those_of_autodiff(streams, mode, depth):
 
 
 def lsh_blocks(depth, dropout):
-    """LSH attention in the first of three blocks, dense in the others."""
+    """LSH attention in the first of six blocks, dense in the others."""
 
     def attention(n):
-        if n % 3:
+        if n % 6:
             return SelfAttention(2, 4, dropout=dropout, seed=3 * n)
         return LSHSelfAttention(
             2, 4, chunk_length=3, causal=True, dropout=dropout, seed=3 * n
@@ -365,18 +365,19 @@ def test_trains_in_a_model_and_survives_a_file(tmp_path):
     histories, models = [], []
     for reversible in (True, False):
         inputs = keras.Input((None, 8))
-        blocks = [
-            [
-                Sublayer(SelfAttention(2, 4, kernel_initializer=kernel)),
-                Sublayer(FeedForward(12, kernel_initializer=kernel)),
-            ]
-            for kernel in map(keras.initializers.GlorotNormal, (1, 2))
+        kernel = keras.initializers.GlorotNormal(1)
+        block = [
+            Sublayer(SelfAttention(2, 4, kernel_initializer=kernel)),
+            Sublayer(FeedForward(12, kernel_initializer=kernel)),
         ]
-        stack = ReversibleSequence(blocks, reversible)
+        stack = ReversibleSequence([block], reversible)
         outputs = keras.layers.Add()(stack((inputs, inputs)))
         model = keras.Model(inputs, outputs)
         model.compile(
-            keras.optimizers.SGD(0.05), loss="mse", jit_compile=reversible
+            keras.optimizers.SGD(0.2),
+            loss="mse",
+            jit_compile=reversible,
+            run_eagerly=not reversible,
         )
         history = model.fit(
             x,

@@ -132,11 +132,11 @@ def test_reversibility_changes_nothing_but_memory(token_ids):
         losses.append(
             [
                 model.train_on_batch(inputs, {"logits": token_ids})
-                for _ in range(3)
+                for _ in range(2)
             ]
         )
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
-    assert losses[0][2] < losses[0][0]
+    assert losses[0][1] < losses[0][0]
 
 
 def test_more_hashes_take_the_same_weights(token_ids):
@@ -208,15 +208,15 @@ def test_a_step_is_the_last_position_of_a_prompt(token_ids):
         **{**SIZES, "attention": ("lsh",), "lsh": {"num_buckets": 4}}
     )
     step_model = models.build_reformer_language_model_step(model)
-    state = step_model.initial_state(batch_size=3, max_length=21)
+    state = step_model.initial_state(batch_size=3, max_length=14)
     logits, state = step_model(token_ids[:, :9], state)
     np.testing.assert_allclose(
         logits, logits_of(model, token_ids[:, :9]), atol=1e-5
     )
-    for length in range(10, 22):
+    for length in range(10, 15):
         logits, state = step_model(token_ids[:, length - 1 : length], state)
         # Chunks are of 4.
-        if length in (10, 12, 13, 20, 21):
+        if length in (10, 12, 13):
             expected = logits_of(model, token_ids[:, :length])[:, -1]
             np.testing.assert_allclose(logits[:, 0], expected, atol=1e-5)
 
@@ -232,35 +232,6 @@ def test_an_encoder_classifies_what_is_real(token_ids):
         for row, length in enumerate(lengths):
             alone = logits_of(model, token_ids[row : row + 1, :length])
             np.testing.assert_allclose(together[row], alone[0], atol=1e-5)
-
-
-def test_an_encoder_learns_which_token_there_is():
-    model = models.build_reformer_encoder(
-        num_classes=2, **{**SIZES, "attention": ("lsh",), "num_layers": 1}
-    )
-    generator = np.random.default_rng(0)
-    token_ids = generator.integers(2, 13, (64, 16), dtype="int32")
-    classes = np.arange(64) % 2
-    token_ids[np.arange(64), generator.integers(0, 16, 64)] = classes
-    model.compile(
-        keras.optimizers.Adam(1e-2),
-        loss={
-            "logits": keras.losses.SparseCategoricalCrossentropy(
-                from_logits=True
-            )
-        },
-        metrics={"logits": ["accuracy"]},
-        jit_compile=False,
-    )
-    history = model.fit(
-        {"token_ids": token_ids, "length": np.full(64, 16, "int32")},
-        {"logits": classes},
-        batch_size=16,
-        epochs=16,
-        shuffle=False,
-        verbose=0,
-    )
-    assert history.history["accuracy"][-1] > 0.9
 
 
 def test_a_description_builds_the_same_model():

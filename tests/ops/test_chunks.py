@@ -1,12 +1,16 @@
 """Tests of keras_xf.ops.chunks and keras_xf.ops.chunk_windows."""
 
+import weakref
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from keras_xf.ops import attention
+from keras_xf.ops import chunk_lots
 from keras_xf.ops import chunks
 from keras_xf.ops.chunk_windows import ChunkWindows
+from keras_xf.ops.target_platform import lowering_for
 
 BATCH, HEADS = 2, 3
 
@@ -26,8 +30,11 @@ def near(length, size, before, after, is_ring):
     for query, key in np.ndindex(counts.shape):
         for offset in range(-before, after + 1):
             chunk = query // size + offset
-            if is_ring:
+            if is_ring and abs(offset) < num_chunks:
                 chunk %= num_chunks
+            elif is_ring:
+                # As in the references.
+                chunk = query // size
             counts[query, key] += key // size == chunk
     return counts
 
@@ -118,24 +125,112 @@ def test_an_empty_sequence_stays_empty():
         assert function(*tensors).shape == (BATCH, 0, HEADS, 4)
 
 
-def seen_and_seeing(windows, num_chunks, num_rounds, num_real):
-    """All pairs of chunks, by both of the windows' methods."""
-    seen, seeing = [], []
+@pytest.mark.parametrize("lot_length", [3, 21])
+def test_lots_are_as_good_as_all_at_once(lot_length, monkeypatch):
+    # 24 chunks, one at a time, or 7 but for the last, of two rows and heads.
+    tensors = draw(11)
+    order = np.random.default_rng(3).permuted(
+        np.tile(np.arange(11, dtype="int32"), (BATCH, HEADS, 2, 1)), axis=-1
+    )
+
+    def attend(*tensors):
+        return chunks.attend(
+            *tensors,
+            order,
+            windows=ChunkWindows(3, 1, 0, "row"),
+            causal=True,
+            attend_to_self=False,
+        )[0]
+
+    def run(*tensors):
+        return with_gradients(attend, tensors)
+
+    with lowering_for("GPU"):
+        expected = run(*tensors)
+    monkeypatch.setattr(chunk_lots, "LOT_LENGTH", lot_length)
+    open_specs = [
+        tf.TensorSpec((None, None, HEADS, x.shape[3]), x.dtype) for x in tensors
+    ]
+    for function in (
+        run,
+        tf.function(run, autograph=False),
+        tf.function(run, autograph=False, jit_compile=True),
+    ):
+        for actual, like in zip(function(*tensors), expected, strict=True):
+            np.testing.assert_allclose(actual, like, atol=1e-12)
+    forward = tf.function(attend, input_signature=open_specs, autograph=False)
+    np.testing.assert_allclose(forward(*tensors), expected[0], atol=1e-12)
+
+
+def test_each_lot_drops_weights_of_its_own(monkeypatch):
+    monkeypatch.setattr(chunk_lots, "LOT_LENGTH", 8)
+    length, rounds = 64, 2
+    zeros = tf.zeros((1, length, 1, 1))
+    outputs, _ = chunks.attend(
+        zeros,
+        zeros,
+        tf.eye(length)[None, :, None],
+        tf.tile(tf.range(length)[None, None, None], (1, 1, rounds, 1)),
+        windows=ChunkWindows(8, 0),
+        dropout=0.5,
+        seed=tf.constant([1, 2]),
+    )
+    weights = np.reshape(outputs, (8, 8, 8, 8))[range(8), :, range(8)]
+    # Half of each round's weights are kept, as twice what they were.
+    assert set(np.unique(weights)) == {0, 1 / 8, 2 / 8}
+    # By chance a chunk has another's pattern once in 10**29.
+    assert len({chunk.tobytes() for chunk in weights}) == 8
+
+
+def test_eager_execution_keeps_no_weights(monkeypatch):
+    kept = []
+    drop = chunks._Weights.drop
+
+    def watched(self, weights, *arguments, **options):
+        kept.extend(map(weakref.ref, weights))
+        return drop(self, weights, *arguments, **options)
+
+    monkeypatch.setattr(chunks._Weights, "drop", watched)
+    tensors = draw(12)
+    with tf.GradientTape() as tape:
+        tape.watch(tensors)
+        outputs, _ = chunks.attend(*tensors, windows=ChunkWindows(3))
+    assert kept
+    assert all(reference() is None for reference in kept)
+    assert tape.gradient(outputs, tensors[0]) is not None
+
+
+def shown(windows, num_chunks, num_rounds, num_real):
+    """For each chunk of each round, in order, what its window shows."""
     num_real = np.array([num_real], "int32")
     for number in range(num_rounds):
         chunk, exists = windows.seen(number, num_chunks, num_rounds, num_real)
-        for own, slot in np.ndindex(num_chunks, windows.size):
-            if exists[0, own, slot]:
-                seen.append((number, own, slot, int(chunk[0, own, slot])))
-        for turn in windows.turns(num_chunks):
-            other = (number + turn) % num_rounds
-            for slot in range(windows.size):
-                chunk, exists = windows.seeing(slot, turn, num_chunks, num_real)
-                for own in range(num_chunks):
-                    if exists[0, own]:
-                        place = other * num_chunks + own
-                        seeing.append((number, int(chunk[0, own]), slot, place))
-    return sorted(seen), sorted(seeing)
+        for own in range(num_chunks):
+            pairs = zip(chunk[0, own], exists[0, own], strict=True)
+            yield [int(other) for other, is_there in pairs if is_there]
+
+
+def expect_shown(windows, num_chunks, num_rounds, num_real):
+    offsets = range(-windows.chunks_before, windows.chunks_after + 1)
+    ring = num_chunks * num_rounds
+    for number in range(num_rounds):
+        for own in range(num_chunks):
+            if windows.wrap == "rounds":
+                chunk = number * num_chunks + own
+                yield [
+                    (chunk + (offset if abs(offset) < ring else 0)) % ring
+                    for offset in offsets
+                ]
+                continue
+            others = [own + offset for offset in offsets]
+            if windows.wrap == "row":
+                others = {other % num_real for other in others}
+                others = others if own < num_real else []
+            yield [
+                number * num_chunks + other
+                for other in others
+                if 0 <= other < num_chunks
+            ]
 
 
 @pytest.mark.parametrize("wrap", [None, "row", "rounds"])
@@ -143,23 +238,23 @@ def seen_and_seeing(windows, num_chunks, num_rounds, num_real):
     ("num_chunks", "num_rounds", "num_real"),
     [(5, 1, 5), (5, 3, 3), (2, 2, 2), (1, 2, 1), (4, 1, 1)],
 )
-def test_what_is_seen_knows_what_sees_it(
-    wrap, num_chunks, num_rounds, num_real
-):
-    for before, after in [(1, 0), (0, 0), (3, 2), (0, 4)]:
+def test_windows_show_what_is_near(wrap, num_chunks, num_rounds, num_real):
+    sizes = num_chunks, num_rounds, num_real
+    for before, after in [(1, 0), (0, 0), (3, 2), (0, 4), (7, 6)]:
         windows = ChunkWindows(4, before, after, wrap)
-        seen, seeing = seen_and_seeing(
-            windows, num_chunks, num_rounds, num_real
+        expected = [sorted(x) for x in expect_shown(windows, *sizes)]
+        assert [sorted(x) for x in shown(windows, *sizes)] == expected
+        # A chunk's own place is its own.
+        chunk, exists = windows.seen(
+            0, num_chunks, num_rounds, np.array([num_real], "int32")
         )
-        assert seen == seeing
+        own = np.arange(num_real)
+        np.testing.assert_array_equal(chunk[0, :num_real, before], own)
+        assert np.all(exists[0, :num_real, before])
         # To clip leaves out what is not there or there twice, no more.
+        clipped = windows.clip(num_chunks)
         if wrap != "rounds" and num_real == num_chunks:
-            clipped = windows.clip(num_chunks)
-            others, _ = seen_and_seeing(
-                clipped, num_chunks, num_rounds, num_real
-            )
-            pairs = {(n, own, chunk) for n, own, _, chunk in seen}
-            assert pairs == {(n, own, chunk) for n, own, _, chunk in others}
+            assert [sorted(x) for x in shown(clipped, *sizes)] == expected
             assert clipped.chunks_before < num_chunks
             assert clipped.chunks_after < num_chunks
             assert wrap is None or clipped.size <= num_chunks

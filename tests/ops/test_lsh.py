@@ -97,6 +97,13 @@ CASES = {
         {},
         "right",
     ),
+    "wider than the ring": (
+        11,
+        2,
+        {"wrap": "rounds", "chunks_before": 8, "chunks_after": 6},
+        {},
+        "right",
+    ),
     "scaled": (23, 2, {}, {"logit_scale": 0.4}, None),
     "own bucket": (23, 2, {}, {"across_buckets": False}, "middle"),
     "own bucket in a ring": (

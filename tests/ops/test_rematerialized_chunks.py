@@ -69,9 +69,7 @@ def assert_all_close(actual, expected, **tolerances):
     [
         *(("eager", chunk_length) for chunk_length in (1, 2, 3, 6, 7, 50)),
         ("graph", 3),
-        # With a shorter last chunk and without.
         ("compiled", 3),
-        ("compiled", 1),
     ],
 )
 @pytest.mark.parametrize("seed", [None, SEED], ids=["still", "random"])
@@ -195,7 +193,7 @@ def test_gradients_of_weights_are_added_up_in_their_own_precision():
     def function(rows, weights, seed):
         return rows + tf.cast(weights[0], rows.dtype)
 
-    inputs = tf.zeros((1, 600, 1), "bfloat16")
+    inputs = tf.zeros((1, 300, 1), "bfloat16")
     bias = tf.zeros(1)
     with tf.GradientTape() as tape:
         tape.watch(bias)
@@ -203,7 +201,7 @@ def test_gradients_of_weights_are_added_up_in_their_own_precision():
             function, inputs, [bias], chunk_length=1
         )
     # A sum of ones in bfloat16 does not get past 256.
-    assert tape.gradient(outputs, bias) == 600
+    assert tape.gradient(outputs, bias) == 300
 
 
 def largest_value(function, *arguments):
@@ -235,7 +233,9 @@ def test_no_more_than_a_chunk_is_there_at_a_time(length):
             *sources,
         )
 
-    assert largest_value(step(length), *sources) == 2 * length * width
     assert largest_value(step(chunk_length), *sources) == (
         2 * chunk_length * width
     )
+    if length == 64:
+        # In one chunk, to see that it would be noticed.
+        assert largest_value(step(length), *sources) == 2 * length * width

@@ -174,6 +174,11 @@ def _cut(places, size):
 
 def _window(chunks, index, before, after, wrap):
     numbers = list(range(index - before, index + after + 1))
+    if wrap == "rounds":
+        # What is as far away as the ring is long is the chunk itself there.
+        numbers = [
+            n if abs(n - index) < len(chunks) else index for n in numbers
+        ]
     if wrap is None:
         numbers = [n for n in numbers if 0 <= n < len(chunks)]
     else:
