@@ -23,6 +23,8 @@ class ChunkRows:
         num_rounds: Number of rounds.
         number: Number of rows.
         lots: How the rows are divided.
+        group: Which selection of rows it is.
+        num_groups: Number of selections.
         is_empty: Whether there are no positions, a scalar tensor if the
             length is not known.
         is_padded: Whether there is a padding mask.
@@ -76,14 +78,26 @@ class ChunkRows:
             num_real=real,
         )
         self.lots = ChunkLots(self.number, self.num_chunks, size)
+        self.group, self.num_groups = 0, 1
         self._is_all = True
 
-    def select(self, numbers, count) -> "ChunkRows":
-        """Some of the rows, by their numbers."""
+    def select(self, numbers, count, group, num_groups) -> "ChunkRows":
+        """Some of the rows.
+
+        Args:
+            numbers: int32 `(count,)`, which ones.
+            count: How many.
+            group: Number of this selection.
+            num_groups: Number of selections.
+
+        Returns:
+            Them, with lots of their own.
+        """
         some = object.__new__(ChunkRows)
         some.__dict__.update(self.__dict__)
         some._tables = self._tables.select(numbers)
         some.number, some._is_all = count, False
+        some.group, some.num_groups = group, num_groups
         size = self.windows.chunk_length
         some.lots = ChunkLots(count, self.num_chunks, size)
         return some
@@ -103,7 +117,8 @@ class ChunkRows:
 
         def run(number):
             numbers = lots.row_numbers(number * lots.lots_of_row)
-            return function(self.select(numbers, lots.rows))
+            some = self.select(numbers, lots.rows, number, lots.lots_of_rows)
+            return function(some)
 
         sizes = (_known(lots.rows), _known(self.length))
         specs = [tf.TensorSpec((*sizes, dim), dtype) for dtype, dim in like]
@@ -307,7 +322,7 @@ class ChunkLot:
     windows shows is part of it, and no copy.
 
     Attributes:
-        number: The lot's number, unique among all rounds' lots.
+        number: A number that no other lot of any round or row has.
         is_inside: Boolean `(chunks * rows, chunk_length)`, False where no
             query is.
     """
@@ -316,7 +331,8 @@ class ChunkLot:
         tables, lots, windows = rows._tables, rows.lots, rows.windows
         self._rows, self._lots, self._windows = rows, lots, windows
         self._round_number = round_number
-        self.number = round_number * lots.number + number
+        group = round_number * rows.num_groups + rows.group
+        self.number = group * lots.number + number
         local = lots.row_numbers(number)
         start = lots.first_chunk(number)
         self._own = start + tf.range(lots.chunks)

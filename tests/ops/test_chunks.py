@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras_xf.ops import attention
 from keras_xf.ops import chunk_lots
 from keras_xf.ops import chunks
+from keras_xf.ops import lsh
 from keras_xf.ops.chunk_windows import ChunkWindows
 from keras_xf.ops.target_platform import lowering_for
 
@@ -125,61 +126,88 @@ def test_an_empty_sequence_stays_empty():
         assert function(*tensors).shape == (BATCH, 0, HEADS, 4)
 
 
-@pytest.mark.parametrize("lot_length", [3, 21])
-def test_lots_are_as_good_as_all_at_once(lot_length, monkeypatch):
-    # 24 chunks, one at a time, or 7 but for the last, of two rows and heads.
-    tensors = draw(11)
-    order = np.random.default_rng(3).permuted(
-        np.tile(np.arange(11, dtype="int32"), (BATCH, HEADS, 2, 1)), axis=-1
-    )
+LOTS = {
+    # Positions a lot; chunks before, after, and the wrap; what else.
+    "padded": (6, (1, 0, "row"), {}),
+    "causal": (21, (2, 0, "row"), {"causal": True}),
+    "after": (6, (1, 2, "row"), {"logit_scale": 0.5}),
+    "no wrap": (6, (2, 1, None), {}),
+    "ring": (6, (1, 1, "rounds"), {"causal": True}),
+    "ring, once": (21, (0, 1, "rounds"), {"deduplicate": True}),
+    "own bucket": (6, (1, 0, "row"), {"across_buckets": False}),
+    "once": (3, (3, 0, "row"), {"deduplicate": True}),
+}
 
-    def attend(*tensors):
-        return chunks.attend(
-            *tensors,
-            order,
-            windows=ChunkWindows(3, 1, 0, "row"),
-            causal=True,
-            attend_to_self=False,
-        )[0]
+
+@pytest.mark.parametrize("name", LOTS)
+def test_lots_are_as_good_as_all_at_once(name, monkeypatch):
+    lot_length, window, options = LOTS[name]
+    generator = np.random.default_rng(3)
+    _, query_key, value = draw(11)
+    mask = np.arange(11) < np.c_[[11, 8]]
+    mask[1, 3] = False
+    buckets = generator.integers(0, 4, (BATCH, HEADS, 2, 11), dtype="int32")
+    buckets = np.where(mask[:, None, None], buckets, 4).astype("int32")
+
+    def attend(query_key, value):
+        return lsh.attend(
+            query_key,
+            value,
+            buckets,
+            windows=ChunkWindows(3, *window),
+            padding_mask=mask,
+            **options,
+        )
 
     def run(*tensors):
         return with_gradients(attend, tensors)
 
     with lowering_for("GPU"):
-        expected = run(*tensors)
+        expected = run(query_key, value)
     monkeypatch.setattr(chunk_lots, "LOT_LENGTH", lot_length)
-    open_specs = [
-        tf.TensorSpec((None, None, HEADS, x.shape[3]), x.dtype) for x in tensors
-    ]
-    for function in (
-        run,
-        tf.function(run, autograph=False),
-        tf.function(run, autograph=False, jit_compile=True),
-    ):
-        for actual, like in zip(function(*tensors), expected, strict=True):
-            np.testing.assert_allclose(actual, like, atol=1e-12)
-    forward = tf.function(attend, input_signature=open_specs, autograph=False)
-    np.testing.assert_allclose(forward(*tensors), expected[0], atol=1e-12)
+    modes = [run]
+    if name == "padded":
+        modes += [
+            tf.function(run, autograph=False, jit_compile=compiled)
+            for compiled in (False, True)
+        ]
+    for function in modes:
+        results = function(query_key, value)
+        for actual, like in zip(results, expected, strict=True):
+            np.testing.assert_allclose(actual, like, atol=1e-10)
 
 
-def test_each_lot_drops_weights_of_its_own(monkeypatch):
-    monkeypatch.setattr(chunk_lots, "LOT_LENGTH", 8)
-    length, rounds = 64, 2
-    zeros = tf.zeros((1, length, 1, 1))
+@pytest.mark.parametrize("lot_length", [8, 32])
+def test_each_chunk_drops_weights_of_its_own(lot_length, monkeypatch):
+    # A chunk a lot, or half a row a lot.
+    monkeypatch.setattr(chunk_lots, "LOT_LENGTH", lot_length)
+    batch_size, length, num_heads, rounds, size = 2, 64, 3, 2, 8
+    zeros = tf.zeros((batch_size, length, num_heads, 1))
+    value = tf.tile(
+        tf.eye(length)[None, :, None], (batch_size, 1, num_heads, 1)
+    )
+
+    orders = tf.tile(
+        tf.range(length)[None, None, None], (batch_size, num_heads, rounds, 1)
+    )
     outputs, _ = chunks.attend(
         zeros,
         zeros,
-        tf.eye(length)[None, :, None],
-        tf.tile(tf.range(length)[None, None, None], (1, 1, rounds, 1)),
-        windows=ChunkWindows(8, 0),
+        value,
+        orders,
+        windows=ChunkWindows(size, 0),
         dropout=0.5,
         seed=tf.constant([1, 2]),
     )
-    weights = np.reshape(outputs, (8, 8, 8, 8))[range(8), :, range(8)]
+    weights = np.reshape(outputs, (batch_size, 8, size, num_heads, 8, size))
+    # Of each chunk, what it sees of itself.
+    weights = weights[:, range(8), :, :, range(8)]
     # Half of each round's weights are kept, as twice what they were.
     assert set(np.unique(weights)) == {0, 1 / 8, 2 / 8}
-    # By chance a chunk has another's pattern once in 10**29.
-    assert len({chunk.tobytes() for chunk in weights}) == 8
+    patterns = np.moveaxis(weights, 3, 2).reshape(-1, size * size)
+    assert len(patterns) == batch_size * num_heads * 8
+    # By chance two have the same pattern once in 10**26.
+    assert len({pattern.tobytes() for pattern in patterns}) == len(patterns)
 
 
 def test_eager_execution_keeps_no_weights(monkeypatch):
