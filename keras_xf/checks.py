@@ -1,5 +1,7 @@
 """Argument checks that all raise one form of error message."""
 
+from numbers import Integral
+
 
 def check(condition: object, requirement: str, **received: object) -> None:
     """Raises `ValueError` with the requirement and what was received.
@@ -17,6 +19,27 @@ def check(condition: object, requirement: str, **received: object) -> None:
             f"{name}={value!r}" for name, value in received.items()
         )
         raise ValueError(f"{requirement} Received: {values}.")
+
+
+def as_integer(name: str, value: object, least: int = 1) -> int:
+    """Returns a plain integer, which configs and shapes can hold.
+
+    Args:
+        name: The argument's name.
+        value: An integer, of NumPy's types too.
+        least: What it must be at least: 1, or 0.
+
+    Raises:
+        ValueError: If it is no integer, or less.
+    """
+    check(
+        isinstance(value, Integral) and not isinstance(value, bool),
+        f"`{name}` must be an integer.",
+        **{name: value},
+    )
+    sign = "be positive" if least else "not be negative"
+    check(value >= least, f"`{name}` must {sign}.", **{name: value})
+    return int(value)
 
 
 def check_shape(

@@ -35,9 +35,10 @@ def reformer_from_huggingface(
     two calls of it differ. The model's differ from it no less if `rotations`
     are not given, and equal its logits to rounding if they are those that it
     drew. A `num_buckets` of None becomes, in the peer, what suits the first
-    input that it is given; here it becomes what suits the longest. In training
-    nothing but dropout is different: the peer drops before the activation, and
-    of positions other features than ours.
+    input that it is given; here it becomes what it would there, had that been
+    as long as there are positions for. In training nothing but dropout is
+    different: the peer drops before the activation, and of positions other
+    features than ours.
 
     Args:
         config: Values by the names of `ReformerConfig`, which has defaults for
@@ -47,7 +48,7 @@ def reformer_from_huggingface(
         rotations: What to hash with, an array `(num_attention_heads,
             attention_head_size, num_hashes, buckets / 2)`, where factors of
             `num_buckets` are added up: one for all LSH layers, or one each.
-            It needs `num_buckets`. Drawn by the layers if None.
+            Drawn by the layers if None.
         dtype: Dtype or dtype policy of all layers; Keras's global one if None.
 
     Returns:
@@ -114,13 +115,10 @@ def _spread(rotations, config):
     if rotations is None:
         return None
     num_layers = list(config["attn_layers"]).count("lsh")
-    num_buckets = config["num_buckets"]
     check(
-        num_layers and num_buckets is not None,
-        "`rotations` must be None where `attn_layers` has no LSH layer or "
-        "`num_buckets` is None.",
+        num_layers,
+        "`rotations` must be None where `attn_layers` has no LSH layer.",
         attn_layers=config["attn_layers"],
-        num_buckets=num_buckets,
     )
     rotations = (
         [np.asarray(rotations)] * num_layers
@@ -131,7 +129,7 @@ def _spread(rotations, config):
         config["num_attention_heads"],
         config["attention_head_size"],
         config["num_hashes"],
-        int(np.sum(num_buckets)) // 2,
+        int(np.sum(config["num_buckets"])) // 2,
     )
     shapes = [array.shape for array in rotations]
     check(

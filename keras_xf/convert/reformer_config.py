@@ -97,6 +97,8 @@ def complete(config: Mapping) -> dict:
         "`pruned_heads` must be empty.",
         pruned_heads=config["pruned_heads"],
     )
+    if config["num_buckets"] is None:
+        config["num_buckets"] = _num_buckets(config)
     return config
 
 
@@ -190,6 +192,18 @@ def array_shapes(config: Mapping) -> dict[str, tuple[int, ...]]:
         "lm_head.decoder.weight": (vocabulary_size, 2 * dim),
         "lm_head.bias": (vocabulary_size,),
     }
+
+
+def _num_buckets(config):
+    """What the peer chooses for a sequence as long as there are positions."""
+    size = config["lsh_attn_chunk_length"]
+    length = most = config["max_position_embeddings"]
+    if config["axial_pos_embds"]:
+        length = math.prod(config["axial_pos_shape"])
+    power = (2 * max(length // size, 1)).bit_length() - 1
+    if 2**power <= 2 * max(math.isqrt(most // size), size):
+        return 2**power
+    return [2 ** (power // 2), 2 ** (power - power // 2)]
 
 
 def _check_layers(config):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
 
 import keras
 from keras import ops
@@ -40,8 +41,8 @@ class AxialPositionEmbedding(keras.layers.Layer):
     Call arguments:
         inputs: Float tensor `(batch, length, sum(dims))`.
         start: Integer `(batch,)`, the position of each row's first vector; 0
-            by default. A position past the grid is an error where the length
-            is known, and at run time takes the last vector.
+            by default. A sequence longer than the grid is an error; what a
+            start moves past its end takes the last vector.
         training: Whether to drop.
 
     Output shape:
@@ -70,12 +71,12 @@ class AxialPositionEmbedding(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         check(
-            len(shape) > 0 and min(shape) > 0,
+            _are_sizes(shape),
             "`shape` must be positive sizes, one or more.",
             shape=shape,
         )
         check(
-            len(dims) == len(shape) and min(dims) > 0,
+            _are_sizes(dims) and len(dims) == len(shape),
             "`dims` must be positive widths, one for each axis of `shape`.",
             dims=dims,
             shape=shape,
@@ -83,8 +84,8 @@ class AxialPositionEmbedding(keras.layers.Layer):
         check(
             0 <= dropout < 1, "`dropout` must lie in [0, 1).", dropout=dropout
         )
-        self.shape = tuple(shape)
-        self.dims = tuple(dims)
+        self.shape = tuple(map(int, shape))
+        self.dims = tuple(map(int, dims))
         self.dropout = dropout
         self.embeddings_initializer = keras.initializers.get(
             embeddings_initializer
@@ -120,8 +121,7 @@ class AxialPositionEmbedding(keras.layers.Layer):
             "inputs", inputs.shape, "(batch, length, dim)", dim=sum(self.dims)
         )
         self._check_length(inputs.shape[1])
-        last = math.prod(self.shape) - 1
-        place = ops.minimum(find_places(inputs, start), last)
+        place = find_places(inputs, start, max_length=math.prod(self.shape))
         vectors = ops.cast(self._look_up(place), inputs.dtype)
         if training and self.dropout:
             kept = keras.random.dropout(
@@ -162,3 +162,11 @@ class AxialPositionEmbedding(keras.layers.Layer):
             coordinate = place // num_inner % self.shape[axis]
             vectors.append(embedding.look_up(table, coordinate))
         return ops.concatenate(vectors, axis=-1)
+
+
+def _are_sizes(values):
+    return (
+        isinstance(values, Sequence)
+        and len(values) > 0
+        and all(isinstance(x, Integral) and x > 0 for x in values)
+    )

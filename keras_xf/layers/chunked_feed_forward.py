@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_xf.checks import as_integer
 from keras_xf.checks import check
 from keras_xf.checks import check_shape
 from keras_xf.layers.own_draws import own_draws
@@ -64,22 +65,12 @@ class ChunkedFeedForward(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check(
-            intermediate_dim > 0,
-            "`intermediate_dim` must be positive.",
-            intermediate_dim=intermediate_dim,
-        )
-        check(
-            chunk_length > 0,
-            "`chunk_length` must be positive.",
-            chunk_length=chunk_length,
-        )
+        self.intermediate_dim = as_integer("intermediate_dim", intermediate_dim)
+        self.chunk_length = as_integer("chunk_length", chunk_length)
         check(
             0 <= dropout < 1, "`dropout` must lie in [0, 1).", dropout=dropout
         )
-        self.intermediate_dim = intermediate_dim
         self.activation = keras.activations.get(activation)
-        self.chunk_length = chunk_length
         self.dropout = dropout
         self.use_bias = use_bias
         self.kernel_initializer = keras.initializers.get(kernel_initializer)

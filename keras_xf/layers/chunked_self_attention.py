@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from keras_xf.checks import as_integer
 from keras_xf.checks import check
 from keras_xf.checks import check_shape
 from keras_xf.layers.joined_mask import joined_mask
@@ -89,15 +90,11 @@ class ChunkedSelfAttention(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check(
-            num_heads > 0, "`num_heads` must be positive.", num_heads=num_heads
-        )
-        check(key_dim > 0, "`key_dim` must be positive.", key_dim=key_dim)
-        check(
-            value_dim is None or value_dim > 0,
-            "`value_dim` must be positive.",
-            value_dim=value_dim,
-        )
+        self.num_heads = as_integer("num_heads", num_heads)
+        self.key_dim = as_integer("key_dim", key_dim)
+        if value_dim is not None:
+            value_dim = as_integer("value_dim", value_dim)
+        self.value_dim = value_dim
         self._windows = ChunkWindows(
             chunk_length,
             chunks_before,
@@ -112,12 +109,9 @@ class ChunkedSelfAttention(keras.layers.Layer):
         check(
             0 <= dropout < 1, "`dropout` must lie in [0, 1).", dropout=dropout
         )
-        self.num_heads = num_heads
-        self.key_dim = key_dim
-        self.value_dim = value_dim
-        self.chunk_length = chunk_length
-        self.chunks_before = chunks_before
-        self.chunks_after = chunks_after
+        self.chunk_length = self._windows.chunk_length
+        self.chunks_before = self._windows.chunks_before
+        self.chunks_after = self._windows.chunks_after
         self.causal = causal
         self.dropout = dropout
         self.seed = seed

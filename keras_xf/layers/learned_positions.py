@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_xf.checks import check
 from keras_xf.checks import check_shape
+from keras_xf.layers.places import find_places
 from keras_xf.ops import embedding
 
 
@@ -78,11 +79,7 @@ class LearnedPositions(keras.layers.Layer):
             length=inputs.shape[1],
             max_length=self.max_length,
         )
-        place = ops.arange(ops.shape(inputs)[1])
-        if start is not None:
-            check_shape("start", start.shape, "(batch,)")
-            place = ops.cast(start, "int32")[:, None] + place
-        place = ops.minimum(place, self.max_length - 1)
+        place = find_places(inputs, start, max_length=self.max_length)
         vectors = embedding.look_up(self.embeddings, place)
         return inputs + ops.cast(vectors, inputs.dtype)
 

@@ -6,6 +6,7 @@ from numbers import Integral
 import keras
 from keras import ops
 
+from keras_xf.checks import as_integer
 from keras_xf.checks import check
 from keras_xf.checks import check_shape
 from keras_xf.layers.joined_mask import joined_mask
@@ -124,15 +125,11 @@ class LSHSelfAttention(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check(
-            num_heads > 0, "`num_heads` must be positive.", num_heads=num_heads
-        )
-        check(key_dim > 0, "`key_dim` must be positive.", key_dim=key_dim)
-        check(
-            value_dim is None or value_dim > 0,
-            "`value_dim` must be positive.",
-            value_dim=value_dim,
-        )
+        self.num_heads = as_integer("num_heads", num_heads)
+        self.key_dim = as_integer("key_dim", key_dim)
+        if value_dim is not None:
+            value_dim = as_integer("value_dim", value_dim)
+        self.value_dim = value_dim
         self._windows = ChunkWindows(
             chunk_length,
             chunks_before,
@@ -144,11 +141,7 @@ class LSHSelfAttention(keras.layers.Layer):
             "`chunks_after` must be 0 if `causal`.",
             chunks_after=chunks_after,
         )
-        check(
-            num_hashes > 0,
-            "`num_hashes` must be positive.",
-            num_hashes=num_hashes,
-        )
+        self.num_hashes = as_integer("num_hashes", num_hashes)
         check(
             num_buckets is None or _are_even(_factors(num_buckets)),
             "`num_buckets` must be even and positive, or a tuple of such.",
@@ -162,13 +155,9 @@ class LSHSelfAttention(keras.layers.Layer):
             "`num_buckets` must be given if `injected_rotations`.",
             num_buckets=num_buckets,
         )
-        self.num_heads = num_heads
-        self.key_dim = key_dim
-        self.value_dim = value_dim
-        self.chunk_length = chunk_length
-        self.chunks_before = chunks_before
-        self.chunks_after = chunks_after
-        self.num_hashes = num_hashes
+        self.chunk_length = self._windows.chunk_length
+        self.chunks_before = self._windows.chunks_before
+        self.chunks_after = self._windows.chunks_after
         if num_buckets is not None:
             # Plain integers, whatever they were: the config goes into JSON.
             factors = tuple(map(int, _factors(num_buckets)))
@@ -250,6 +239,14 @@ class LSHSelfAttention(keras.layers.Layer):
         check_shape(
             "inputs", inputs.shape, "(batch, length, dim)", dim=self._dim
         )
+        if record is not None:
+            check_shape(
+                "record",
+                record.shape,
+                "(batch, num_heads, num_hashes, length)",
+                num_heads=self.num_heads,
+                num_hashes=self.num_hashes,
+            )
         padding_mask = joined_mask(inputs, padding_mask, mask)
         query_key = self._project(self.query_key, inputs, self.key_dim)
         value = self._project(self.value, inputs, self._value_dim)

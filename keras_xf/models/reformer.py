@@ -196,9 +196,7 @@ def build_reformer_encoder(
     if pooling == "first":
         x = x[:, 0]
     else:
-        x = keras.layers.GlobalAveragePooling1D(
-            dtype=stack.wide_dtype, name="mean"
-        )(x, mask=mask)
+        x = _mean(keras.ops.cast(x, stack.wide_dtype), mask)
     logits = keras.layers.Dense(
         num_classes,
         kernel_initializer=keras.initializers.GlorotUniform(seed=seeds.next()),
@@ -245,6 +243,7 @@ def build_reformer_language_model_step(model: keras.Model) -> StepModel:
         causal=[f.layer.causal for f, _ in blocks],
     )
     names = [f.name for f, _ in blocks]
+    wide = parts["stack"].compute_dtype
 
     def initial_state(batch_size, max_length):
         state = {}
@@ -261,7 +260,8 @@ def build_reformer_language_model_step(model: keras.Model) -> StepModel:
         new_state = {}
 
         def stack(streams, padding_mask):
-            x1, x2 = streams
+            # As `ReversibleSequence` adds them up, whatever the precision is.
+            x1, x2 = (keras.ops.cast(x, wide) for x in streams)
             for name, (f, g) in zip(names, blocks, strict=True):
                 layer_state = {**state[name], "position": state["position"]}
                 outputs, new_state[name] = f(
@@ -298,6 +298,13 @@ def _run(parts, token_ids, padding_mask, start=None):
     streams = parts["stack"]((x, x), padding_mask=padding_mask)
     x = parts["norm"](parts["streams"](list(streams)))
     return parts["dropout"](x)
+
+
+def _mean(x, padding_mask):
+    """The mean over what is real, zeros if nothing is."""
+    real = keras.ops.cast(padding_mask, x.dtype)[..., None]
+    count = keras.ops.maximum(keras.ops.sum(real, axis=1), 1.0)
+    return keras.ops.sum(x * real, axis=1) / count
 
 
 def _num_positions(layer):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import keras
 
+from keras_xf.checks import as_integer
 from keras_xf.checks import check
 from keras_xf.layers import AxialPositionEmbedding
 from keras_xf.layers import ChunkedFeedForward
@@ -24,6 +25,16 @@ from keras_xf.ops import lsh_hashing
 
 ATTENTION = ("lsh", "chunked", "dense")
 POSITIONS = ("axial", "learned")
+# Of attention layers, what builders decide.
+_OWN_ARGUMENTS = {
+    "causal",
+    "dtype",
+    "kernel_initializer",
+    "name",
+    "num_heads",
+    "reference_compatible",
+    "seed",
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,6 +115,13 @@ class ReversibleStack:
                 value is None or value > 0,
                 f"`{name}` must be None or positive.",
                 **{name: value},
+            )
+        for name in ("lsh", "chunked"):
+            given = getattr(self, name) or {}
+            check(
+                not set(given) & _OWN_ARGUMENTS,
+                f"`{name}` must not have what the builder's own arguments say.",
+                **{name: dict(given)},
             )
         given = self.axial_shape is not None or self.axial_dims is not None
         check(
@@ -240,11 +258,7 @@ class ReversibleStack:
         if kind == "chunked":
             return ChunkedSelfAttention(**arguments | dict(self.chunked or {}))
         arguments |= {"num_hashes": self.num_hashes, **(self.lsh or {})}
-        check(
-            arguments["chunk_length"] > 0,
-            "`chunk_length` must be positive.",
-            chunk_length=arguments["chunk_length"],
-        )
+        as_integer("chunk_length", arguments["chunk_length"])
         if arguments.get("num_buckets") is None:
             # One number for all lengths: what a sequence gets must not depend
             # on how long the others in its batch are.

@@ -4,6 +4,7 @@ import dataclasses
 
 from keras import ops
 
+from keras_xf.checks import as_integer
 from keras_xf.checks import check
 
 WRAPS = (None, "row", "rounds")
@@ -32,21 +33,13 @@ class ChunkWindows:
     wrap: str | None = None
 
     def __post_init__(self):
-        check(
-            self.chunk_length > 0,
-            "`chunk_length` must be positive.",
-            chunk_length=self.chunk_length,
-        )
-        check(
-            self.chunks_before >= 0,
-            "`chunks_before` must not be negative.",
-            chunks_before=self.chunks_before,
-        )
-        check(
-            self.chunks_after >= 0,
-            "`chunks_after` must not be negative.",
-            chunks_after=self.chunks_after,
-        )
+        for name, least in (
+            ("chunk_length", 1),
+            ("chunks_before", 0),
+            ("chunks_after", 0),
+        ):
+            value = as_integer(name, getattr(self, name), least)
+            object.__setattr__(self, name, value)
         check(
             self.wrap in WRAPS,
             f"`wrap` must be one of {WRAPS}.",

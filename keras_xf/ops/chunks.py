@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from keras_xf.checks import check
 from keras_xf.ops import stateless_random
 from keras_xf.ops.chunk_rows import NO_KEY
 from keras_xf.ops.chunk_rows import ChunkRows
@@ -71,6 +72,7 @@ def attend(
         sum of the exponentials of a query's logits in each round, None unless
         `windows.wrap` is "rounds". First derivatives only.
     """
+    _check(query, key, value, orders, padding_mask, dropout, seed)
     rows = ChunkRows(query, orders, windows, padding_mask)
     windows = rows.windows
     weigh = _Weights(
@@ -323,6 +325,38 @@ class _Attention:
         if self.weigh.attend_to_self and self.rows.is_padded:
             counts &= top > MASKED_LOGIT / 2
         return counts
+
+
+def _check(query, key, value, orders, padding_mask, dropout, seed):
+    """Compiled, a gather from what is too short would give wrong numbers."""
+    shape = query.shape
+    like_query = {
+        "key": (key, shape),
+        "value": (value, (*shape[:3], None)),
+        "orders": (orders, (shape[0], shape[2], None, shape[1])),
+        "padding_mask": (padding_mask, shape[:2]),
+    }
+    for name, (tensor, expected) in like_query.items():
+        check(
+            tensor is None
+            or tf.TensorShape(tensor.shape).is_compatible_with(expected),
+            f"`{name}` must go with `query`.",
+            **{name: None if tensor is None else tuple(tensor.shape)},
+            query=tuple(shape),
+        )
+    check(
+        value.dtype == query.dtype
+        and (key is None or key.dtype == query.dtype),
+        "`query`, `key` and `value` must be of one dtype.",
+        query=query.dtype,
+        value=value.dtype,
+    )
+    check(
+        not dropout or seed is not None,
+        "`seed` must be given if there is `dropout`.",
+        dropout=dropout,
+        seed=seed,
+    )
 
 
 def _unless(condition, function, other):

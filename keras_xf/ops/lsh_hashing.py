@@ -153,15 +153,17 @@ def _nearest(rotated):
     The joined tensor is never made.
     """
     num_directions = ops.shape(rotated)[-1]
+    # Unlike Keras's, of nothing these are nothing.
     most = ops.maximum(
-        ops.max(rotated, axis=-1, keepdims=True),
-        -ops.min(rotated, axis=-1, keepdims=True),
+        tf.reduce_max(rotated, axis=-1, keepdims=True),
+        -tf.reduce_min(rotated, axis=-1, keepdims=True),
     )
     number = ops.arange(num_directions, dtype="int32")
     opposite = ops.where(
         rotated == -most, number + num_directions, 2 * num_directions
     )
-    return ops.min(ops.where(rotated == most, number, opposite), axis=-1)
+    nearest = ops.where(rotated == most, number, opposite)
+    return tf.reduce_min(nearest, axis=-1)
 
 
 def _halves(factors):

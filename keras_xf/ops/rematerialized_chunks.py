@@ -60,7 +60,7 @@ class _Chunks:
     def __init__(self, batch_size, length, chunk_length):
         if not isinstance(length, int):
             # A loop without a turn would know nothing of its chunks' size.
-            chunk_length = ops.minimum(chunk_length, length)
+            chunk_length = ops.minimum(chunk_length, ops.maximum(length, 1))
         self.count = length // chunk_length
         self.size = batch_size * chunk_length
         rest = length - self.count * chunk_length

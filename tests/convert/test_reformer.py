@@ -308,13 +308,6 @@ def test_configurations_that_cannot_be_converted(causal, changes, message):
             "`rotations` must be an array (2, 6, 2, 3), or one for each of 2 "
             f"LSH layers. Received: shapes={[SHAPE] * 3}.",
         ),
-        (
-            np.zeros(SHAPE),
-            {"num_buckets": None},
-            "`rotations` must be None where `attn_layers` has no LSH layer or "
-            "`num_buckets` is None. Received: attn_layers=['local', 'lsh', "
-            "'lsh', 'local'], num_buckets=None.",
-        ),
     ],
 )
 def test_rotations_that_do_not_fit(causal, rotations, changes, message):
@@ -322,3 +315,48 @@ def test_rotations_that_do_not_fit(causal, rotations, changes, message):
     with pytest.raises(ValueError) as error:
         reformer_from_huggingface({**config, **changes}, arrays, rotations)
     assert str(error.value) == message
+
+
+def test_rotations_need_a_layer_that_hashes():
+    config = reformer_config.complete(
+        {
+            "attn_layers": ["local"],
+            "axial_pos_shape": (2, 4),
+            "axial_pos_embds_dim": (1, 3),
+            "hidden_size": 4,
+        }
+    )
+    arrays = {
+        name: np.zeros(shape)
+        for name, shape in reformer_config.array_shapes(config).items()
+    }
+    with pytest.raises(ValueError) as error:
+        reformer_from_huggingface(config, arrays, [np.zeros((1, 1, 1, 1))])
+    assert str(error.value) == (
+        "`rotations` must be None where `attn_layers` has no LSH layer. "
+        "Received: attn_layers=['local']."
+    )
+
+
+@pytest.mark.parametrize(
+    ("length", "chunk_length", "most", "expected"),
+    # Of ReformerConfig's own `_set_num_buckets`, transformers 4.37.2.
+    [
+        (4096, 64, 4096, 128),
+        (12288, 128, 12288, 128),
+        (16384, 64, 16384, [16, 32]),
+        (524288, 64, 524288, [128, 128]),
+        (32, 64, 32, 2),
+    ],
+)
+def test_buckets_not_given_are_those_of_the_peer(
+    length, chunk_length, most, expected
+):
+    config = reformer_config.complete(
+        {
+            "axial_pos_shape": (1, length),
+            "max_position_embeddings": most,
+            "lsh_attn_chunk_length": chunk_length,
+        }
+    )
+    assert config["num_buckets"] == expected

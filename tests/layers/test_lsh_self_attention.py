@@ -1,5 +1,7 @@
 """Tests of what only `LSHSelfAttention` promises."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -39,3 +41,76 @@ def test_precisions_agree_on_given_buckets(
     np.testing.assert_allclose(
         np.asarray(actual, "float64"), expected, rtol=0, atol=tolerance
     )
+
+
+@pytest.mark.parametrize("num_buckets", [4, (2, 2)])
+def test_numbers_of_numpy_are_as_good_as_pythons(num_buckets):
+    arguments = {
+        "num_heads": 2,
+        "key_dim": 4,
+        "value_dim": 3,
+        "chunk_length": 2,
+        "num_hashes": 2,
+        "num_buckets": num_buckets,
+    }
+    numpys = {
+        name: tuple(map(np.int64, value))
+        if isinstance(value, tuple)
+        else np.int64(value)
+        for name, value in arguments.items()
+    }
+    inputs = np.random.default_rng(0).normal(size=(1, 6, 8)).astype("float32")
+    one, other = (
+        layers.LSHSelfAttention(**given) for given in (arguments, numpys)
+    )
+    other.build(inputs.shape)
+    one.build(inputs.shape)
+    other.set_weights(one.get_weights())
+    np.testing.assert_array_equal(one(inputs), other(inputs))
+    config = other.get_config()
+    assert json.dumps({name: config[name] for name in arguments}) == (
+        json.dumps(arguments)
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"num_heads": 2.5},
+            "`num_heads` must be an integer. Received: num_heads=2.5.",
+        ),
+        (
+            {"num_hashes": 1.5},
+            "`num_hashes` must be an integer. Received: num_hashes=1.5.",
+        ),
+        (
+            {"num_hashes": 0},
+            "`num_hashes` must be positive. Received: num_hashes=0.",
+        ),
+        (
+            {"num_buckets": 2.0},
+            "`num_buckets` must be even and positive, or a tuple of such. "
+            "Received: num_buckets=2.0.",
+        ),
+    ],
+)
+def test_rejects(arguments, message):
+    with pytest.raises(ValueError) as error:
+        layers.LSHSelfAttention(**{"num_heads": 2, "key_dim": 4} | arguments)
+    assert str(error.value) == message
+
+
+def test_rejects_a_record_of_other_rounds():
+    layer = layers.LSHSelfAttention(2, 4, chunk_length=2, num_hashes=2)
+    with pytest.raises(ValueError) as error:
+        layer(np.ones((1, 6, 8)), record=np.zeros((1, 2, 3, 6), "int32"))
+    assert "`record` must have the shape" in str(error.value)
+    assert "num_hashes=2" in str(error.value)
+
+
+@pytest.mark.parametrize("shape", [(0, 20, 8), (2, 0, 8)])
+def test_of_nothing_it_makes_nothing(shape):
+    layer = layers.LSHSelfAttention(2, 4, chunk_length=2)
+    outputs, _ = layer(np.zeros(shape, "float32"), return_record=True)
+    assert outputs.shape == shape

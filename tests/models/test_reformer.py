@@ -176,6 +176,27 @@ def test_a_saved_model_predicts_the_same(token_ids, tmp_path):
     assert models.build_reformer_language_model_step(revived).max_length == 32
 
 
+@pytest.mark.parametrize("positions", ["axial", "learned"])
+def test_an_open_length_past_the_last_position_is_refused(positions):
+    model = models.build_reformer_language_model(
+        **{**SIZES, **EXACT, "positions": positions}
+    )
+    function = tf.function(
+        lambda token_ids, length: model(
+            {"token_ids": token_ids, "length": length}
+        ),
+        input_signature=[
+            tf.TensorSpec((None, None), "int32"),
+            tf.TensorSpec((None,), "int32"),
+        ],
+    )
+    function(np.ones((1, 32), "int32"), [32])
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="not be longer than 32"
+    ):
+        function(np.ones((1, 33), "int32"), [33])
+
+
 @pytest.mark.parametrize("arguments", [{}, {"positions": "learned"}])
 def test_steps_equal_the_full_pass_where_nothing_hides(token_ids, arguments):
     model = models.build_reformer_language_model(
@@ -234,6 +255,13 @@ def test_an_encoder_classifies_what_is_real(token_ids):
             np.testing.assert_allclose(together[row], alone[0], atol=1e-5)
 
 
+def test_an_encoder_makes_numbers_of_nothing(token_ids):
+    model = models.build_reformer_encoder(num_classes=5, **SIZES)
+    logits = logits_of(model, token_ids, [21, 0, 0])
+    assert np.all(np.isfinite(logits))
+    np.testing.assert_array_equal(logits[1], logits[2])
+
+
 def test_a_description_builds_the_same_model():
     for builder, more in (
         ("build_reformer_language_model", {}),
@@ -257,6 +285,18 @@ def test_streams_are_wide_in_mixed_precision(token_ids):
     assert [x.dtype for x in layers["stack"].output] == ["float32"] * 2
     assert model.output["logits"].dtype == "float32"
     assert np.all(np.isfinite(logits_of(model, token_ids)))
+
+
+def test_streams_of_a_step_are_as_wide(token_ids):
+    model = models.build_reformer_language_model(
+        **{**SIZES, **EXACT, "attention": ("chunked", "dense") * 4},
+        dtype="mixed_bfloat16",
+    )
+    step_model = models.build_reformer_language_model_step(model)
+    state = step_model.initial_state(batch_size=3, max_length=21)
+    logits, _ = step_model(token_ids, state)
+    # Narrow streams would be off by 0.03.
+    np.testing.assert_allclose(logits, logits_of(model, token_ids), atol=2e-3)
 
 
 @pytest.mark.parametrize(
@@ -315,6 +355,15 @@ def test_streams_are_wide_in_mixed_precision(token_ids):
         (
             {"key_dim": 0},
             "`key_dim` must be None or positive. Received: key_dim=0.",
+        ),
+        (
+            {"chunk_length": 2.5},
+            "`chunk_length` must be an integer. Received: chunk_length=2.5.",
+        ),
+        (
+            {"lsh": {"causal": False}},
+            "`lsh` must not have what the builder's own arguments say. "
+            "Received: lsh={'causal': False}.",
         ),
         (
             {"length_multiple": 0},

@@ -292,6 +292,56 @@ def test_windows_show_what_is_near(wrap, num_chunks, num_rounds, num_real):
     ("arguments", "message"),
     [
         (
+            {"value": tf.zeros((2, 7, 3, 4))},
+            "`value` must go with `query`. Received: value=(2, 7, 3, 4), "
+            "query=(2, 8, 3, 5).",
+        ),
+        (
+            {"key": tf.zeros((2, 8, 3, 6))},
+            "`key` must go with `query`. Received: key=(2, 8, 3, 6), "
+            "query=(2, 8, 3, 5).",
+        ),
+        (
+            {"orders": tf.zeros((2, 3, 1, 9), "int32")},
+            "`orders` must go with `query`. Received: orders=(2, 3, 1, 9), "
+            "query=(2, 8, 3, 5).",
+        ),
+        (
+            {"padding_mask": tf.ones((2, 9), "bool")},
+            "`padding_mask` must go with `query`. Received: padding_mask="
+            "(2, 9), query=(2, 8, 3, 5).",
+        ),
+        (
+            {"value": tf.zeros((2, 8, 3, 4), "float16")},
+            "`query`, `key` and `value` must be of one dtype. Received: "
+            "query=tf.float32, value=tf.float16.",
+        ),
+        (
+            {"dropout": 0.5},
+            "`seed` must be given if there is `dropout`. Received: "
+            "dropout=0.5, seed=None.",
+        ),
+    ],
+)
+def test_rejects_what_does_not_go_together(arguments, message):
+    tensors = {
+        "query": tf.zeros((2, 8, 3, 5)),
+        "key": tf.zeros((2, 8, 3, 5)),
+        "value": tf.zeros((2, 8, 3, 4)),
+    }
+    with pytest.raises(ValueError) as error:
+        chunks.attend(**tensors | arguments, windows=ChunkWindows(4))
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"chunk_length": 4.0},
+            "`chunk_length` must be an integer. Received: chunk_length=4.0.",
+        ),
+        (
             {"chunk_length": 0},
             "`chunk_length` must be positive. Received: chunk_length=0.",
         ),
