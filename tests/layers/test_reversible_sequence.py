@@ -118,10 +118,10 @@ def test_gradients_equal_those_of_autodiff(streams, mode, depth):
 
 
 def lsh_blocks(depth, dropout):
-    """LSH attention in the first of six blocks, dense in the others."""
+    """LSH attention in the first of three blocks, dense in the others."""
 
     def attention(n):
-        if n % 6:
+        if n % 3:
             return SelfAttention(2, 4, dropout=dropout, seed=3 * n)
         return LSHSelfAttention(
             2, 4, chunk_length=3, causal=True, dropout=dropout, seed=3 * n
