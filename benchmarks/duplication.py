@@ -10,8 +10,10 @@ block, says each next symbol, and is judged by the second word alone. The first
 command trains, or goes on where it was stopped: `history.csv` tells how it
 went. The second prints one JSON object: the fraction of symbols that are right
 with full attention and with several numbers of hashes, the weights as they are.
-Full attention is the LSH attention of a chunk as long as the sequence: queries
-are keys there, too, so that one fits the weights of the other.
+Queries are keys in full attention, too, so that one fits the weights of the
+other. "Full" is LSH attention of a chunk as long as the sequence, what more and
+more hashes come to: no position attends to itself. In "full, itself too" each
+one does, as in any dense attention.
 
 Exit codes: 0, and 75 if SIGTERM stopped a training that has saved where it was.
 """
@@ -37,10 +39,18 @@ from keras_xf.launch import launch
 from keras_xf.launch import load_options
 from keras_xf.launch import option
 from keras_xf.launch import save_options
+from keras_xf.ops import chunks
+from keras_xf.ops.chunk_windows import ChunkWindows
+from keras_xf.ops.unit_vectors import unit_vectors
 from keras_xf.optimizers import LinearWarmup
 
-# Columns of the paper's table.
-EVALUATED_HASHES = (0, 8, 4, 2, 1)
+# Columns of the paper's table, and one more, by the rounds of hashing.
+ITSELF_TOO = "full, itself too"
+EVALUATED = {
+    ITSELF_TOO: 0,
+    "full": 0,
+    **{f"LSH-{num_hashes}": num_hashes for num_hashes in (8, 4, 2, 1)},
+}
 # Training words have the seed of the options and their step.
 TEST_SEED = 2**31
 
@@ -152,10 +162,9 @@ def evaluate(options: Options) -> dict:
     )
     words = make_words(trained, TEST_SEED, options.test_sequences)
     results = {}
-    for num_hashes in EVALUATED_HASHES:
-        model = build_model(trained, num_hashes)
+    for name, num_hashes in EVALUATED.items():
+        model = build_model(trained, num_hashes, name == ITSELF_TOO)
         model.set_weights(training.model.get_weights())
-        name = f"LSH-{num_hashes}" if num_hashes else "full"
         results[name] = _accuracy(model, words, trained)
     return results
 
@@ -187,13 +196,16 @@ def make_batch(words) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.concat([separator, sequence[:, :-1]], axis=1), words
 
 
-def build_model(options: Options, num_hashes: int) -> keras.Model:
+def build_model(
+    options: Options, num_hashes: int, itself_too: bool = False
+) -> keras.Model:
     """One block that says the symbols of the second word.
 
     Args:
         options: The sizes.
         num_hashes: Rounds of hashing; 0 is full attention. The weights are
             the same.
+        itself_too: Whether positions attend to themselves, in full attention.
 
     Returns:
         A model from ids `(batch, length)` to logits `(batch, word_length,
@@ -205,7 +217,8 @@ def build_model(options: Options, num_hashes: int) -> keras.Model:
     x = layers.LearnedPositions(
         length, embeddings_initializer=keras.initializers.RandomNormal(0.0, 1.0)
     )(x)
-    attention = layers.LSHSelfAttention(
+    kind = _DenseSelfAttention if itself_too else layers.LSHSelfAttention
+    attention = kind(
         options.num_heads,
         dim // options.num_heads,
         chunk_length=options.chunk_length if num_hashes else length,
@@ -221,6 +234,21 @@ def build_model(options: Options, num_hashes: int) -> keras.Model:
     return keras.Model(
         token_ids, keras.layers.Dense(options.num_symbols, name="logits")(x)
     )
+
+
+class _DenseSelfAttention(layers.LSHSelfAttention):
+    """Of the same weights the attention in which all see all, and itself."""
+
+    def call(self, inputs, training=False):
+        query_key = self._project(self.query_key, inputs, self.key_dim)
+        outputs, _ = chunks.attend(
+            query_key,
+            unit_vectors(query_key),
+            self._project(self.value, inputs, self.key_dim),
+            windows=ChunkWindows(inputs.shape[1], chunks_before=0),
+            causal=True,
+        )
+        return self._join_heads(outputs)
 
 
 class _Training:

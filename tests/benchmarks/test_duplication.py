@@ -88,10 +88,11 @@ def test_a_stopped_training_ends_like_one_that_was_not(
 
 
 def test_each_attention_judges_the_same_weights(whole, monkeypatch, capsys):
-    monkeypatch.setattr(duplication, "EVALUATED_HASHES", (0, 2))
+    kinds = {duplication.ITSELF_TOO: 0, "full": 0, "LSH-2": 2}
+    monkeypatch.setattr(duplication, "EVALUATED", kinds)
     duplication.run(dataclasses.replace(whole, evaluate=True))
     result = json.loads(capsys.readouterr().out)
-    assert list(result) == ["full", "LSH-2"]
+    assert list(result) == list(kinds)
     assert all(0 <= share <= 1 for share in result.values())
 
     # By hand: the share of the best symbols among all.
@@ -103,6 +104,34 @@ def test_each_attention_judges_the_same_weights(whole, monkeypatch, capsys):
     inputs, targets = duplication.make_batch(tf.constant(words))
     best = np.argmax(model.predict(inputs, verbose=0), axis=-1)
     assert result["full"] == pytest.approx(np.mean(best == targets), abs=1e-6)
+
+
+def test_full_attention_sees_all_or_all_but_itself():
+    options = Options(run_dir="", **TINY)
+    inputs = np.random.default_rng(0).normal(size=(2, options.length, 8))
+    inputs = inputs.astype("float32")
+    models = [
+        duplication.build_model(options, 0, itself_too)
+        for itself_too in (False, True)
+    ]
+    for model, itself_too in zip(models, (False, True), strict=True):
+        layer = model.get_layer("attention").layer
+        query, value = (
+            (inputs @ x.kernel.numpy()).reshape(2, -1, 2, 4).swapaxes(1, 2)
+            for x in (layer.query_key, layer.value)
+        )
+        key = query / np.linalg.norm(query, axis=-1, keepdims=True)
+        sees = np.tri(options.length, k=0 if itself_too else -1)
+        # The first position has nothing else.
+        sees[0, 0] = 1
+        weights = np.exp(query @ key.swapaxes(2, 3)) * sees
+        weights /= weights.sum(-1, keepdims=True)
+        joined = (weights @ value).swapaxes(1, 2).reshape(2, -1, 8)
+        np.testing.assert_allclose(
+            layer(inputs),
+            joined @ layer.output_projection.kernel.numpy(),
+            atol=1e-5,
+        )
 
 
 def test_errors(tmp_path):
