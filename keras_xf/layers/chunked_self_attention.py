@@ -5,11 +5,8 @@ import math
 import keras
 from keras import ops
 
-from keras_xf.checks import as_integer
 from keras_xf.checks import check
-from keras_xf.checks import check_shape
-from keras_xf.layers.joined_mask import joined_mask
-from keras_xf.layers.own_draws import own_draws
+from keras_xf.layers.multi_head_layer import MultiHeadLayer
 from keras_xf.ops import chunk_step
 from keras_xf.ops import chunks
 from keras_xf.ops import stateless_random
@@ -17,7 +14,7 @@ from keras_xf.ops.chunk_windows import ChunkWindows
 
 
 @keras.saving.register_keras_serializable(package="keras_xf")
-class ChunkedSelfAttention(keras.layers.Layer):
+class ChunkedSelfAttention(MultiHeadLayer):
     """Lets each position of a sequence attend to those near it.
 
     The sequence is cut into chunks of equal length. A chunk attends to itself
@@ -89,12 +86,16 @@ class ChunkedSelfAttention(keras.layers.Layer):
         kernel_initializer="glorot_uniform",
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        self.num_heads = as_integer("num_heads", num_heads)
-        self.key_dim = as_integer("key_dim", key_dim)
-        if value_dim is not None:
-            value_dim = as_integer("value_dim", value_dim)
-        self.value_dim = value_dim
+        super().__init__(
+            num_heads,
+            key_dim,
+            value_dim,
+            causal=causal,
+            dropout=dropout,
+            kernel_initializer=kernel_initializer,
+            seed=seed,
+            **kwargs,
+        )
         self._windows = ChunkWindows(
             chunk_length,
             chunks_before,
@@ -106,48 +107,20 @@ class ChunkedSelfAttention(keras.layers.Layer):
             "`chunks_after` must be 0 if `causal`.",
             chunks_after=chunks_after,
         )
-        check(
-            0 <= dropout < 1, "`dropout` must lie in [0, 1).", dropout=dropout
-        )
         self.chunk_length = self._windows.chunk_length
         self.chunks_before = self._windows.chunks_before
         self.chunks_after = self._windows.chunks_after
-        self.causal = causal
-        self.dropout = dropout
-        self.seed = seed
         self.reference_compatible = reference_compatible
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.seed_generator = keras.random.SeedGenerator(seed)
-        self.supports_masking = True
 
     def build(self, input_shape):
-        check_shape("inputs", input_shape, "(batch, length, dim)", dim=None)
-        self._dim = input_shape[-1]
-        self.query_key_value = self._projection(
-            self.num_heads * (2 * self.key_dim + self._value_dim),
-            place=0,
-            name="query_key_value",
-        )
-        self.query_key_value.build(input_shape)
-        self.output_projection = self._projection(
-            self._dim, place=1, name="output_projection"
-        )
-        self.output_projection.build(
-            (*input_shape[:-1], self.num_heads * self._value_dim)
+        self._build_projections(
+            input_shape, query_key_value=2 * self.key_dim + self._value_dim
         )
 
     def call(
         self, inputs, padding_mask=None, state=None, mask=None, training=False
     ):
-        check(
-            state is None or self.causal,
-            "`state` needs `causal=True`.",
-            causal=self.causal,
-        )
-        check_shape(
-            "inputs", inputs.shape, "(batch, length, dim)", dim=self._dim
-        )
-        padding_mask = joined_mask(inputs, padding_mask, mask)
+        padding_mask = self._check_call(inputs, padding_mask, mask, state)
         arguments = {
             "windows": self._windows,
             "padding_mask": padding_mask,
@@ -155,7 +128,12 @@ class ChunkedSelfAttention(keras.layers.Layer):
         }
         if arguments["dropout"]:
             arguments["seed"] = stateless_random.draw(self.seed_generator)
-        query, key, value = self._project(inputs)
+        query, key, value = ops.split(
+            self._project_three(inputs),
+            [self.key_dim, 2 * self.key_dim],
+            axis=-1,
+        )
+        query = query * (1 / math.sqrt(self.key_dim))
         if state is None:
             outputs, _ = chunks.attend(
                 query, key, value, causal=self.causal, **arguments
@@ -164,89 +142,14 @@ class ChunkedSelfAttention(keras.layers.Layer):
             outputs, state = chunk_step.attend_next(
                 query, key, value, state, **arguments
             )
-        batch_size, length = ops.shape(inputs)[:2]
-        rows = (-1, self.num_heads * self._value_dim)
-        outputs = self.output_projection(ops.reshape(outputs, rows))
-        outputs = ops.reshape(outputs, (batch_size, length, self._dim))
+        outputs = self._join_heads(outputs)
         return outputs if state is None else (outputs, state)
-
-    def initial_state(self, batch_size: int, max_length: int) -> dict:
-        """The state before the first position.
-
-        Args:
-            batch_size: Number of sequences.
-            max_length: Number of positions the state has room for.
-
-        Returns:
-            A dict of `key` `(batch, num_heads, max_length, key_dim)`, `value`
-            alike, both in the compute dtype, and int32 `position` `(batch,)`,
-            the number of positions seen.
-        """
-        shape = (batch_size, self.num_heads, max_length)
-        return {
-            "key": ops.zeros((*shape, self.key_dim), self.compute_dtype),
-            "value": ops.zeros((*shape, self._value_dim), self.compute_dtype),
-            "position": ops.zeros((batch_size,), "int32"),
-        }
-
-    def compute_output_shape(self, input_shape):
-        return tuple(input_shape)
-
-    def compute_output_spec(
-        self, inputs, padding_mask=None, state=None, mask=None, training=False
-    ):
-        outputs = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
-        if state is None:
-            return outputs
-        return outputs, keras.tree.map_structure(
-            lambda x: keras.KerasTensor(x.shape, dtype=x.dtype), state
-        )
 
     def get_config(self):
         return {
             **super().get_config(),
-            "num_heads": self.num_heads,
-            "key_dim": self.key_dim,
-            "value_dim": self.value_dim,
             "chunk_length": self.chunk_length,
             "chunks_before": self.chunks_before,
             "chunks_after": self.chunks_after,
-            "causal": self.causal,
-            "dropout": self.dropout,
-            "seed": self.seed,
             "reference_compatible": self.reference_compatible,
-            "kernel_initializer": keras.initializers.serialize(
-                self.kernel_initializer
-            ),
         }
-
-    @property
-    def _value_dim(self):
-        return self.key_dim if self.value_dim is None else self.value_dim
-
-    def _projection(self, units, place, name):
-        return keras.layers.Dense(
-            units,
-            use_bias=False,
-            kernel_initializer=own_draws(self.kernel_initializer, place),
-            dtype=self.dtype_policy,
-            name=name,
-        )
-
-    def _project(self, inputs):
-        # A product of matrices proper: that of a tensor of rank 3 makes
-        # TensorFlow compute and permute shapes around it.
-        batch_size, length = ops.shape(inputs)[:2]
-        projected = ops.reshape(
-            self.query_key_value(ops.reshape(inputs, (-1, self._dim))),
-            (
-                batch_size,
-                length,
-                self.num_heads,
-                2 * self.key_dim + self._value_dim,
-            ),
-        )
-        query, key, value = ops.split(
-            projected, [self.key_dim, 2 * self.key_dim], axis=-1
-        )
-        return query * (1 / math.sqrt(self.key_dim)), key, value

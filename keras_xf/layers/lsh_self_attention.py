@@ -9,8 +9,7 @@ from keras import ops
 from keras_xf.checks import as_integer
 from keras_xf.checks import check
 from keras_xf.checks import check_shape
-from keras_xf.layers.joined_mask import joined_mask
-from keras_xf.layers.own_draws import own_draws
+from keras_xf.layers.multi_head_layer import MultiHeadLayer
 from keras_xf.ops import lsh
 from keras_xf.ops import lsh_hashing
 from keras_xf.ops import lsh_step
@@ -19,7 +18,7 @@ from keras_xf.ops.chunk_windows import ChunkWindows
 
 
 @keras.saving.register_keras_serializable(package="keras_xf")
-class LSHSelfAttention(keras.layers.Layer):
+class LSHSelfAttention(MultiHeadLayer):
     """Lets each position of a long sequence attend to those most like it.
 
     One projection gives each position a vector per head that is its query
@@ -124,12 +123,16 @@ class LSHSelfAttention(keras.layers.Layer):
         kernel_initializer="glorot_uniform",
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        self.num_heads = as_integer("num_heads", num_heads)
-        self.key_dim = as_integer("key_dim", key_dim)
-        if value_dim is not None:
-            value_dim = as_integer("value_dim", value_dim)
-        self.value_dim = value_dim
+        super().__init__(
+            num_heads,
+            key_dim,
+            value_dim,
+            causal=causal,
+            dropout=dropout,
+            kernel_initializer=kernel_initializer,
+            seed=seed,
+            **kwargs,
+        )
         self._windows = ChunkWindows(
             chunk_length,
             chunks_before,
@@ -148,9 +151,6 @@ class LSHSelfAttention(keras.layers.Layer):
             num_buckets=num_buckets,
         )
         check(
-            0 <= dropout < 1, "`dropout` must lie in [0, 1).", dropout=dropout
-        )
-        check(
             not injected_rotations or num_buckets is not None,
             "`num_buckets` must be given if `injected_rotations`.",
             num_buckets=num_buckets,
@@ -163,31 +163,12 @@ class LSHSelfAttention(keras.layers.Layer):
             factors = tuple(map(int, _factors(num_buckets)))
             num_buckets = factors[0] if len(factors) == 1 else factors
         self.num_buckets = num_buckets
-        self.causal = causal
-        self.dropout = dropout
-        self.seed = seed
         self.reference_compatible = reference_compatible
         self.injected_rotations = injected_rotations
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.seed_generator = keras.random.SeedGenerator(seed)
-        self.supports_masking = True
 
     def build(self, input_shape):
-        check_shape("inputs", input_shape, "(batch, length, dim)", dim=None)
-        self._dim = input_shape[-1]
-        self.query_key = self._projection(
-            self.num_heads * self.key_dim, place=0, name="query_key"
-        )
-        self.query_key.build(input_shape)
-        self.value = self._projection(
-            self.num_heads * self._value_dim, place=1, name="value"
-        )
-        self.value.build(input_shape)
-        self.output_projection = self._projection(
-            self._dim, place=2, name="output_projection"
-        )
-        self.output_projection.build(
-            (*input_shape[:-1], self.num_heads * self._value_dim)
+        self._build_projections(
+            input_shape, query_key=self.key_dim, value=self._value_dim
         )
         if self.injected_rotations:
             directions = sum(_factors(self.num_buckets)) // 2
@@ -226,18 +207,11 @@ class LSHSelfAttention(keras.layers.Layer):
         mask=None,
         training=False,
     ):
-        check(
-            state is None or self.causal,
-            "`state` needs `causal=True`.",
-            causal=self.causal,
-        )
+        padding_mask = self._check_call(inputs, padding_mask, mask, state)
         check(
             state is None or (record is None and not return_record),
             "`state` does not go with a record.",
             return_record=return_record,
-        )
-        check_shape(
-            "inputs", inputs.shape, "(batch, length, dim)", dim=self._dim
         )
         if record is not None:
             check_shape(
@@ -247,7 +221,6 @@ class LSHSelfAttention(keras.layers.Layer):
                 num_heads=self.num_heads,
                 num_hashes=self.num_hashes,
             )
-        padding_mask = joined_mask(inputs, padding_mask, mask)
         query_key = self._project(self.query_key, inputs, self.key_dim)
         value = self._project(self.value, inputs, self._value_dim)
         arguments = {
@@ -307,9 +280,6 @@ class LSHSelfAttention(keras.layers.Layer):
             dtype=self.compute_dtype,
         )
 
-    def compute_output_shape(self, input_shape):
-        return tuple(input_shape)
-
     def compute_output_spec(
         self,
         inputs,
@@ -320,11 +290,7 @@ class LSHSelfAttention(keras.layers.Layer):
         mask=None,
         training=False,
     ):
-        outputs = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
-        if state is not None:
-            return outputs, keras.tree.map_structure(
-                lambda x: keras.KerasTensor(x.shape, dtype=x.dtype), state
-            )
+        outputs = super().compute_output_spec(inputs, state=state)
         if not return_record:
             return outputs
         batch_size, length = inputs.shape[:2]
@@ -334,49 +300,14 @@ class LSHSelfAttention(keras.layers.Layer):
     def get_config(self):
         return {
             **super().get_config(),
-            "num_heads": self.num_heads,
-            "key_dim": self.key_dim,
-            "value_dim": self.value_dim,
             "chunk_length": self.chunk_length,
             "chunks_before": self.chunks_before,
             "chunks_after": self.chunks_after,
             "num_hashes": self.num_hashes,
             "num_buckets": self.num_buckets,
-            "causal": self.causal,
-            "dropout": self.dropout,
-            "seed": self.seed,
             "reference_compatible": self.reference_compatible,
             "injected_rotations": self.injected_rotations,
-            "kernel_initializer": keras.initializers.serialize(
-                self.kernel_initializer
-            ),
         }
-
-    @property
-    def _value_dim(self):
-        return self.key_dim if self.value_dim is None else self.value_dim
-
-    def _projection(self, units, place, name):
-        return keras.layers.Dense(
-            units,
-            use_bias=False,
-            kernel_initializer=own_draws(self.kernel_initializer, place),
-            dtype=self.dtype_policy,
-            name=name,
-        )
-
-    def _project(self, projection, inputs, dim):
-        # A product of matrices proper: that of a tensor of rank 3 makes
-        # TensorFlow compute and permute shapes around it.
-        batch_size, length = ops.shape(inputs)[:2]
-        projected = projection(ops.reshape(inputs, (-1, self._dim)))
-        return ops.reshape(projected, (batch_size, length, self.num_heads, dim))
-
-    def _join_heads(self, outputs):
-        batch_size, length = ops.shape(outputs)[:2]
-        rows = (-1, self.num_heads * self._value_dim)
-        projected = self.output_projection(ops.reshape(outputs, rows))
-        return ops.reshape(projected, (batch_size, length, self._dim))
 
     def _hash(self, query_key, seed, room, padding_mask):
         """Buckets, of as many as fit sequences with some room."""

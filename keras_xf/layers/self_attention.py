@@ -4,14 +4,13 @@ import keras
 from keras import ops
 
 from keras_xf.checks import check
-from keras_xf.checks import check_shape
-from keras_xf.layers.own_draws import own_draws
+from keras_xf.layers.multi_head_layer import MultiHeadLayer
 from keras_xf.ops import attention
 from keras_xf.ops import positions
 
 
 @keras.saving.register_keras_serializable(package="keras_xf")
-class SelfAttention(keras.layers.Layer):
+class SelfAttention(MultiHeadLayer):
     """Lets each position of a sequence attend to the others.
 
     Each of the heads projects the inputs to queries, keys and values, takes
@@ -78,69 +77,35 @@ class SelfAttention(keras.layers.Layer):
         seed: int | None = None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        check(
-            num_heads > 0, "`num_heads` must be positive.", num_heads=num_heads
-        )
-        check(key_dim > 0, "`key_dim` must be positive.", key_dim=key_dim)
-        check(
-            value_dim is None or value_dim > 0,
-            "`value_dim` must be positive.",
-            value_dim=value_dim,
+        super().__init__(
+            num_heads,
+            key_dim,
+            value_dim,
+            causal=causal,
+            dropout=dropout,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            seed=seed,
+            **kwargs,
         )
         check(
             not rotary or key_dim % 2 == 0,
             "`key_dim` must be even if `rotary`.",
             key_dim=key_dim,
         )
-        check(
-            0 <= dropout < 1, "`dropout` must lie in [0, 1).", dropout=dropout
-        )
-        self.num_heads = num_heads
-        self.key_dim = key_dim
-        self.value_dim = value_dim
-        self.causal = causal
         self.rotary = rotary
-        self.dropout = dropout
-        self.use_bias = use_bias
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
-        self.supports_masking = True
 
     def build(self, input_shape):
-        check_shape("inputs", input_shape, "(batch, length, dim)", dim=None)
-        self._dim = input_shape[-1]
-        self.query_key_value = self._projection(
-            self.num_heads * (2 * self.key_dim + self._value_dim),
-            place=0,
-            name="query_key_value",
-        )
-        self.query_key_value.build(input_shape)
-        self.output_projection = self._projection(
-            input_shape[-1], place=1, name="output_projection"
-        )
-        self.output_projection.build(
-            (*input_shape[:-1], self.num_heads * self._value_dim)
+        self._build_projections(
+            input_shape, query_key_value=2 * self.key_dim + self._value_dim
         )
 
     def call(
         self, inputs, padding_mask=None, state=None, mask=None, training=False
     ):
-        check(
-            state is None or self.causal,
-            "`state` needs `causal=True`.",
-            causal=self.causal,
-        )
-        check_shape(
-            "inputs", inputs.shape, "(batch, length, dim)", dim=self._dim
-        )
-        if mask is None:
-            # Keras fills `mask` only where no other tensor is handed over.
-            mask = getattr(inputs, "_keras_mask", None)
-        padding_mask = _join(padding_mask, mask, inputs.shape)
+        padding_mask = self._check_call(inputs, padding_mask, mask, state)
         batch_size, length = ops.shape(inputs)[:2]
-        query, key, value = self._project(inputs, batch_size, length)
+        query, key, value = self._heads_first(inputs)
         query_positions = ops.arange(length)
         if state is not None:
             query_positions = state["position"][:, None] + query_positions
@@ -168,78 +133,16 @@ class SelfAttention(keras.layers.Layer):
         outputs = ops.reshape(outputs, (batch_size, length, self._dim))
         return outputs if state is None else (outputs, state)
 
-    def initial_state(self, batch_size: int, max_length: int) -> dict:
-        """The state before the first position.
-
-        Args:
-            batch_size: Number of sequences.
-            max_length: Number of positions the state has room for.
-
-        Returns:
-            A dict of `key` `(batch, num_heads, max_length, key_dim)`, `value`
-            alike, both in the compute dtype, and int32 `position` `(batch,)`,
-            the number of positions seen.
-        """
-        shape = (batch_size, self.num_heads, max_length)
-        return {
-            "key": ops.zeros((*shape, self.key_dim), self.compute_dtype),
-            "value": ops.zeros((*shape, self._value_dim), self.compute_dtype),
-            "position": ops.zeros((batch_size,), "int32"),
-        }
-
-    def compute_output_shape(self, input_shape):
-        return tuple(input_shape)
-
-    def compute_output_spec(
-        self, inputs, padding_mask=None, state=None, mask=None, training=False
-    ):
-        outputs = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
-        if state is None:
-            return outputs
-        return outputs, keras.tree.map_structure(
-            lambda x: keras.KerasTensor(x.shape, dtype=x.dtype), state
-        )
-
     def get_config(self):
         return {
             **super().get_config(),
-            "num_heads": self.num_heads,
-            "key_dim": self.key_dim,
-            "value_dim": self.value_dim,
-            "causal": self.causal,
             "rotary": self.rotary,
-            "dropout": self.dropout,
             "use_bias": self.use_bias,
-            "kernel_initializer": keras.initializers.serialize(
-                self.kernel_initializer
-            ),
-            "seed": self.seed,
         }
 
-    @property
-    def _value_dim(self):
-        return self.key_dim if self.value_dim is None else self.value_dim
-
-    def _projection(self, units, place, name):
-        return keras.layers.Dense(
-            units,
-            use_bias=self.use_bias,
-            kernel_initializer=own_draws(self.kernel_initializer, place),
-            dtype=self.dtype_policy,
-            name=name,
-        )
-
-    def _project(self, inputs, batch_size, length):
-        # A product of matrices proper: that of a tensor of rank 3 makes
-        # TensorFlow compute and permute shapes around it.
-        flat = ops.reshape(inputs, (-1, self._dim))
-        dim = 2 * self.key_dim + self._value_dim
-        projected = ops.reshape(
-            self.query_key_value(flat),
-            (batch_size, length, self.num_heads, dim),
-        )
+    def _heads_first(self, inputs):
         return ops.split(
-            ops.transpose(projected, (0, 2, 1, 3)),
+            ops.transpose(self._project_three(inputs), (0, 2, 1, 3)),
             [self.key_dim, 2 * self.key_dim],
             axis=-1,
         )
@@ -250,31 +153,6 @@ class SelfAttention(keras.layers.Layer):
             "value": attention.write(state["value"], value, new_positions),
             "position": state["position"],
         }
-
-
-def _join(padding_mask, mask, inputs_shape):
-    if padding_mask is None:
-        padding_mask, mask = mask, None
-    if padding_mask is None:
-        return None
-    check_shape(
-        "padding_mask",
-        padding_mask.shape,
-        "(batch, length)",
-        **{
-            axis: size
-            for axis, size in zip(
-                ("batch", "length"), inputs_shape, strict=False
-            )
-            if size is not None
-        },
-    )
-    padding_mask = ops.cast(padding_mask, "bool")
-    return (
-        padding_mask
-        if mask is None
-        else ops.logical_and(padding_mask, ops.cast(mask, "bool"))
-    )
 
 
 def _num_real(padding_mask, length):
