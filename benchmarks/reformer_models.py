@@ -1,11 +1,11 @@
 """A Reformer put together from layers, whose parts can be left out."""
 
-import math
 from collections.abc import Mapping
 
 import keras
 
 from keras_xf import layers
+from keras_xf.models.reversible_stack import axial_shape
 
 
 def build_reformer(sizes: Mapping) -> keras.Model:
@@ -67,12 +67,6 @@ def compile_reformer(model: keras.Model, jit_compile: bool = False) -> None:
         loss={"logits": loss},
         jit_compile=jit_compile,
     )
-
-
-def axial_shape(length: int) -> tuple[int, int]:
-    """The squarest grid, of a power of two of rows, with so many places."""
-    num_rows = 2 ** math.ceil(math.log2(length) / 2)
-    return num_rows, -(-length // num_rows)
 
 
 def _attention(sizes):

@@ -10,6 +10,7 @@ from keras_xf.checks import check
 from keras_xf.convert import reformer_config
 from keras_xf.convert.state_dict import take_arrays
 from keras_xf.models import build_reformer_language_model
+from keras_xf.models.reversible_stack import blocks_of
 
 # Constants that older versions of the peer saved among the weights.
 _CONSTANTS = ("mask_value_float16", "mask_value_float32")
@@ -75,7 +76,7 @@ def reformer_from_huggingface(
     for variable, array in _pairs(model, arrays, config):
         variable.assign(array)
     if rotations is not None:
-        layers = [f.layer for f, _ in _blocks(model)]
+        layers = [f.layer for f, _ in blocks_of(model.get_layer("stack"))]
         layers = [layer for layer in layers if hasattr(layer, "rotations")]
         for layer, array in zip(layers, rotations, strict=True):
             layer.rotations.assign(array)
@@ -149,7 +150,7 @@ def _pairs(model, arrays, config):
     table = arrays["embeddings.word_embeddings.weight"] / np.sqrt(dim)
     yield layers["embedding"].embeddings, table
     yield from _position_pairs(layers["positions"], arrays)
-    for index, (f, g) in enumerate(_blocks(model)):
+    for index, (f, g) in enumerate(blocks_of(model.get_layer("stack"))):
         attention = _under(arrays, f"encoder.layers.{index}.attention")
         yield from _norm_pairs(f.norm, attention)
         yield from _attention_pairs(
@@ -162,11 +163,6 @@ def _pairs(model, arrays, config):
     yield from _norm_pairs(layers["norm"], _under(arrays, "encoder"))
     yield layers["logits"].kernel, arrays["lm_head.decoder.weight"].T
     yield layers["logits"].bias, arrays["lm_head.bias"]
-
-
-def _blocks(model):
-    (stack,) = (layer for layer in model.layers if layer.name == "stack")
-    return getattr(stack, "layer", stack).blocks
 
 
 def _under(arrays, prefix):

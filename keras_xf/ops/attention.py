@@ -12,11 +12,9 @@ from keras import ops
 from keras_xf.checks import check
 from keras_xf.ops import blockwise_attention
 from keras_xf.ops import stateless_random
+from keras_xf.ops.logits import MASKED_LOGIT
 from keras_xf.ops.shared_function import shared_function
 
-# Added to the logits of what is masked out. Finite, since infinities turn
-# into NaN where a whole row is masked, and far below any real logit.
-MASKED_LOGIT = -1e9
 # Pairs of a query and a key from which on blocks are taken. On a CPU they are
 # as fast as the plain form from 512 by 512 on; from here on they are faster,
 # up to twice, and it is worth a second of compilation.

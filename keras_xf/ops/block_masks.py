@@ -3,11 +3,11 @@
 import tensorflow as tf
 
 from keras_xf.ops.attention_blocks import AttentionBlocks
+from keras_xf.ops.logits import MASKED_LOGIT
 
 # Logits of what is masked out, and where the maxima of logits start: so far
 # apart that the exponential of what is masked out is exactly zero where a
 # query sees nothing at all, and so far down that no real logit is there.
-_MASKED_LOGIT = -1e9
 LEAST_MAXIMUM = -5e8
 
 
@@ -105,7 +105,7 @@ class BlockMasks:
         mask = masks[0]
         for other in masks[1:]:
             mask = tf.logical_and(mask, other)
-        masked = tf.constant(_MASKED_LOGIT, logits.dtype)
+        masked = tf.constant(MASKED_LOGIT, logits.dtype)
         return tf.where(mask, logits, masked)
 
     def _batch_row(self, row):

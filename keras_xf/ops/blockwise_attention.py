@@ -15,6 +15,7 @@ from keras_xf.ops.attention_blocks import AttentionBlocks
 from keras_xf.ops.attention_blocks import Cut
 from keras_xf.ops.block_masks import BlockMasks
 from keras_xf.ops.block_passes import BlockPasses
+from keras_xf.ops.logits import wide_dtype
 from keras_xf.ops.only_first import only_first
 
 _BLOCK_LENGTH = 512
@@ -87,8 +88,7 @@ def attend(
     )
     passes = BlockPasses(blocks, BlockMasks(blocks, **masks), dropout, seed)
     # Half precision neither sums nor exponentiates well.
-    is_wide = tf.float64 in (query.dtype, value.dtype)
-    wide = tf.float64 if is_wide else tf.float32
+    wide = wide_dtype(query.dtype, value.dtype)
     # Scaling the query touches fewer numbers than scaling the logits.
     scale = 1.0 / math.sqrt(query.shape[-1])
 

@@ -17,13 +17,14 @@ from keras_xf.ops import stateless_random
 from keras_xf.ops.chunk_rows import NO_KEY
 from keras_xf.ops.chunk_rows import ChunkRows
 from keras_xf.ops.chunk_windows import ChunkWindows
+from keras_xf.ops.logits import MASKED_LOGIT
+from keras_xf.ops.logits import wide_dtype
 from keras_xf.ops.only_first import only_first
 from keras_xf.ops.unit_vectors import unit_vectors
 from keras_xf.ops.unit_vectors import unit_vectors_gradient
 
 # As the references have it: a position that may attend to itself only where
 # there is nothing else gets a logit above that of what is masked out.
-MASKED_LOGIT = -1e9
 SELF_LOGIT = -1e5
 
 
@@ -133,13 +134,13 @@ class _Attention:
             log_sums = _log_sum(statistics)[None, ..., 0][: self._num_kept]
             return outputs, statistics, log_sums
         num_kept = self._num_kept
-        wide = _wide(tensors[0].dtype)
+        wide = wide_dtype(tensors[0].dtype)
 
         def run(some):
             shape = (some.number, some.length)
             start = (
                 tf.zeros((*shape, self.value_dim), wide),
-                tf.fill((*shape, 1), wide.min),
+                tf.fill((*shape, 1), tf.as_dtype(wide).min),
                 tf.zeros((*shape, 1), wide),
                 tf.zeros((*shape, num_kept), wide),
             )
@@ -168,7 +169,7 @@ class _Attention:
 
     def forward_nothing(self, tensors):
         """What `forward` returns for sequences without positions."""
-        value = tf.cast(tensors[1], _wide(tensors[1].dtype))
+        value = tf.cast(tensors[1], wide_dtype(tensors[1].dtype))
         statistics = tf.zeros(
             (*tf.unstack(tf.shape(value))[:3], 2), value.dtype
         )
@@ -206,7 +207,7 @@ class _Attention:
         return [tf.cast(gradient, tensors[0].dtype) for gradient in gradients]
 
     def _forward_round(self, rows, number, tensors):
-        wide = _wide(tensors[0].dtype)
+        wide = wide_dtype(tensors[0].dtype)
         results = rows.map_chunks(
             number,
             lambda lot: self._attend_in(lot, *tensors),
@@ -402,10 +403,6 @@ def _transpose(x):
     return tf.reshape(x, (-1, second, first))
 
 
-def _wide(dtype):
-    return dtype if dtype == tf.float64 else tf.float32
-
-
 @dataclasses.dataclass(frozen=True)
 class _Weights:
     """Masked logits, and dropout of what becomes of them.
@@ -423,7 +420,7 @@ class _Weights:
 
     def logits(self, logits, lot, keys_first=False):
         """Adds the bias, and hides what is not to be seen."""
-        wide = _wide(logits[0].dtype)
+        wide = wide_dtype(logits[0].dtype)
         logits = [tf.cast(x, wide) for x in logits]
         if self.bias is not None:
             bias = lot.bias(self.bias, wide)

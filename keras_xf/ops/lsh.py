@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_xf.ops import chunks
 from keras_xf.ops.chunk_windows import ChunkWindows
+from keras_xf.ops.logits import wide_dtype
 from keras_xf.ops.lsh_bias import LSHBias
 
 
@@ -73,7 +74,7 @@ def attend(
                 padding_mask=padding_mask,
                 deduplicate=deduplicate,
                 across_buckets=across_buckets,
-                dtype=_wide(query_key.dtype),
+                dtype=wide_dtype(query_key.dtype),
             )
     else:
         windows = dataclasses.replace(windows, wrap=None)
@@ -128,7 +129,3 @@ def _reference_share(log_sums):
     share = copies * ops.exp(chunks.SELF_LOGIT - log_sums)
     share = ops.sum(share * ops.exp(log_sums - joint), axis=0)
     return ops.stop_gradient(ops.where(alone, share, 1.0))
-
-
-def _wide(dtype):
-    return "float64" if dtype == "float64" else "float32"

@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-from keras_xf.ops import chunks
 from keras_xf.ops.chunk_windows import ChunkWindows
+from keras_xf.ops.logits import MASKED_LOGIT
 
 
 class LSHBias:
@@ -69,9 +69,7 @@ class LSHBias:
             bias -= tf.math.log(tf.cast(count, self.dtype))
         if not self.across_buckets:
             same = some.share_bucket(number) & some.is_round(number, own)
-            bias += tf.cast(
-                tf.where(same, 0.0, chunks.MASKED_LOGIT), self.dtype
-            )
+            bias += tf.cast(tf.where(same, 0.0, MASKED_LOGIT), self.dtype)
         return bias
 
 

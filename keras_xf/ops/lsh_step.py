@@ -8,6 +8,7 @@ from keras_xf.ops import chunks
 from keras_xf.ops import lsh
 from keras_xf.ops import stateless_random
 from keras_xf.ops.chunk_windows import ChunkWindows
+from keras_xf.ops.logits import MASKED_LOGIT
 from keras_xf.ops.unit_vectors import unit_vectors
 
 # The bucket of places that are not filled yet.
@@ -199,7 +200,7 @@ def _add(state, query, order, position, is_real, *, windows, dropout, seed):
     logits = ops.matmul(query[:, :, None], ops.swapaxes(key, -1, -2))[:, :, 0]
     if logits.dtype != "float64":
         logits = ops.cast(logits, "float32")
-    logits = ops.where(exists, logits, chunks.MASKED_LOGIT)
+    logits = ops.where(exists, logits, MASKED_LOGIT)
     is_self = ops.logical_and(exists, seen == position[:, None, None])
     logits = ops.where(is_self, chunks.SELF_LOGIT, logits)
     weights = ops.softmax(logits)

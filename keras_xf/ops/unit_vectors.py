@@ -4,6 +4,8 @@ import math
 
 from keras import ops
 
+from keras_xf.ops.logits import wide_dtype
+
 EPSILON = 1e-6
 
 
@@ -17,7 +19,7 @@ def unit_vectors(vectors, scale: float = 1.0):
     Returns:
         Tensor like `vectors`.
     """
-    x = ops.cast(vectors, _wide(vectors.dtype))
+    x = ops.cast(vectors, wide_dtype(vectors.dtype))
     return ops.cast(x * (_factors(x) * scale), vectors.dtype)
 
 
@@ -41,7 +43,3 @@ def unit_vectors_gradient(vectors, upstream, scale: float = 1.0):
 def _factors(x):
     mean = ops.mean(x * x, axis=-1, keepdims=True)
     return ops.rsqrt(mean + EPSILON) * (1 / math.sqrt(x.shape[-1]))
-
-
-def _wide(dtype):
-    return "float64" if dtype == "float64" else "float32"

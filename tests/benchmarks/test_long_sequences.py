@@ -4,7 +4,6 @@ import pytest
 
 from benchmarks import contestant
 from benchmarks import long_sequences
-from benchmarks import reformer_models
 from benchmarks.long_sequences import Options
 from benchmarks.results import read_results
 
@@ -91,11 +90,3 @@ def test_errors():
         "`max_gib` and `max_seconds` must be positive. Received: max_gib=0, "
         "max_seconds=1800.0."
     )
-
-
-@pytest.mark.parametrize("length", [1, 48, 64, 100, 65_536])
-def test_positions_make_a_grid_with_room_for_all(length):
-    num_rows, num_columns = reformer_models.axial_shape(length)
-    assert num_rows * num_columns >= length
-    assert num_rows * (num_columns - 1) < length
-    assert num_rows**2 >= length > (num_rows / 2) ** 2

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from keras_xf import models
+from keras_xf.models import reversible_stack
 
 SIZES = {
     "vocabulary_size": 13,
@@ -416,3 +417,11 @@ def test_the_step_twin_refuses_other_models():
         "`model` must be causal. Received: "
         "model='reformer_language_model', causal=[False, False]."
     )
+
+
+@pytest.mark.parametrize("length", [1, 48, 64, 100, 65_536])
+def test_positions_make_a_grid_with_room_for_all(length):
+    num_rows, num_columns = reversible_stack.axial_shape(length)
+    assert num_rows * num_columns >= length
+    assert num_rows * (num_columns - 1) < length
+    assert num_rows**2 >= length > (num_rows / 2) ** 2
