@@ -56,6 +56,7 @@ FILES_ON_TENSORFLOW = {
     "keras_xf.ops.block_masks": "what blockwise attention is made of",
     "keras_xf.ops.block_passes": "what blockwise attention is made of",
     "keras_xf.ops.blockwise_attention": "custom gradients, loops of blocks",
+    "keras_xf.ops.chunk_lot": "slices of open shapes",
     "keras_xf.ops.chunk_lots": "a loop that runs several lots at once",
     "keras_xf.ops.chunk_rows": "slices of open shapes, sums by scattering",
     "keras_xf.ops.chunks": "custom gradients, loops of rounds",

@@ -40,6 +40,11 @@ class LSHSelfAttention(MultiHeadLayer):
     it alone: outputs are those that the last position of a whole sequence
     has.
 
+    Hashing and what softmax does are computed in float32 whatever the policy.
+    GPUs that multiply float32 as TF32 round before they hash; where a vector
+    is to land in the very bucket that it has on other devices, say
+    `tf.config.experimental.enable_tensor_float_32_execution(False)`.
+
     Positions where `padding_mask` is False are not attended to; their own
     outputs carry no meaning. They may stand anywhere.
 
@@ -60,11 +65,13 @@ class LSHSelfAttention(MultiHeadLayer):
             are more than 128; with a state, of its whole room.
         causal: Whether a position attends only to those before.
         dropout: Fraction of the attention weights dropped in training.
-        seed: Seed of the rotations and of the dropout.
+        seed: Seed of the rotations and of the dropout. Layers of one seed
+            hash alike: several in a model want one each, or None.
         reference_compatible: Whether to compute what the published
             checkpoints were trained with: a round's first chunk sees the
             last one of the round before, not of its own, and the rounds'
-            weights are rounded as they were.
+            weights are rounded as they were. Rounds are as long as the batch,
+            so that outputs depend on how far a sequence is padded.
         injected_rotations: Whether the rotations are a weight, `rotations`
             `(num_heads, key_dim, num_hashes, sum of the factors / 2)`, to be
             assigned; `num_buckets` must then be given.

@@ -1,19 +1,20 @@
-"""Rows of chunks: what a lot of them shows, and where its results belong."""
+"""Rows of chunks, and where the results of their lots belong."""
 
+import copy
 import dataclasses
 
 import tensorflow as tf
 
+from keras_xf.ops.chunk_lot import ChunkLot
 from keras_xf.ops.chunk_lots import ChunkLots
 from keras_xf.ops.chunk_lots import map_lots
 from keras_xf.ops.chunk_windows import ChunkWindows
 
-# Added to the number of a position that is no key.
-NO_KEY = 2**30
-
 
 class ChunkRows:
-    """All heads of all rows, each in the orders of its rounds, or some.
+    """Sequences as each head sees them, in the orders of its rounds.
+
+    A row is one head's of one sequence; here are all of a batch, or some.
 
     Attributes:
         windows: What is seen from where.
@@ -23,6 +24,7 @@ class ChunkRows:
         num_rounds: Number of rounds.
         number: Number of rows.
         lots: How the rows are divided.
+        tables: What is known of each row.
         group: Which selection of rows it is.
         num_groups: Number of selections.
         is_empty: Whether there are no positions, a scalar tensor if the
@@ -69,7 +71,7 @@ class ChunkRows:
             mask = tf.gather(tf.cast(padding_mask, tf.bool), row)
             real = tf.math.count_nonzero(mask, 1, dtype=tf.int32)
             real = -(-real // size)
-        self._tables = _Tables(
+        self.tables = RowTables(
             numbers=tf.range(self.number),
             first=row * (self.length * self.num_heads) + head,
             orders=self._padded(orders),
@@ -93,9 +95,8 @@ class ChunkRows:
         Returns:
             Them, with lots of their own.
         """
-        some = object.__new__(ChunkRows)
-        some.__dict__.update(self.__dict__)
-        some._tables = self._tables.select(numbers)
+        some = copy.copy(self)
+        some.tables = self.tables.select(numbers)
         some.number, some._is_all = count, False
         some.group, some.num_groups = group, num_groups
         size = self.windows.chunk_length
@@ -189,7 +190,7 @@ class ChunkRows:
         total = tf.gather(_flat(results), self._arrange(index))
         if windows.wrap == "row" and windows.chunks_after and self.is_padded:
             own = self._inverse(round_number) // self._size
-            is_real = self._arrange(own < self._tables.num_real[:, None])
+            is_real = self._arrange(own < self.tables.num_real[:, None])
             total = tf.where(is_real[..., None], total, tf.zeros_like(total))
         if not around:
             return total
@@ -222,7 +223,7 @@ class ChunkRows:
             return
         # Behind the last chunk there is room in the last lot.
         end = lots.lots_of_row * lots.chunks
-        num_real = self._tables.num_real
+        num_real = self.tables.num_real
         if windows.wrap == "rounds" or not self.is_padded:
             num_real = tf.reshape(self.num_chunks, (1,))
             if isinstance(end, int) and end == self.num_chunks:
@@ -234,13 +235,13 @@ class ChunkRows:
             yield chunk, place, chunk < end
 
     def _add(self, total, results, round_number, chunk, place, counts):
-        found = self.find(round_number, chunk, self._tables.num_real)
+        found = self.find(round_number, chunk, self.tables.num_real)
         positions = self.positions(tf.range(self.number), found)
         positions = tf.transpose(positions, (1, 0, 2))
         # Past the end there are zeros to add.
         positions = tf.minimum(positions, self.length - 1)
         if self._is_all:
-            first = self._tables.first[:, None, None]
+            first = self.tables.first[:, None, None]
             targets = first + positions * self.num_heads
         else:
             row = tf.range(self.number)[:, None, None]
@@ -272,7 +273,7 @@ class ChunkRows:
             int32 `(chunks, rows, chunk_length)`.
         """
         chunk += row[:, None] * (self.num_rounds * self.num_chunks)
-        orders = tf.reshape(self._tables.orders, (-1, self._size))
+        orders = tf.reshape(self.tables.orders, (-1, self._size))
         return tf.gather(orders, tf.transpose(chunk))
 
     @property
@@ -280,7 +281,7 @@ class ChunkRows:
         return self.windows.chunk_length
 
     def _inverse(self, round_number):
-        return tf.gather(self._tables.inverses, round_number, axis=1)
+        return tf.gather(self.tables.inverses, round_number, axis=1)
 
     def _join(self, x):
         """From lots of rows to `(batch, length, num_heads, dim)`."""
@@ -314,173 +315,20 @@ class ChunkRows:
         )
 
 
-class ChunkLot:
-    """Some chunks of some rows, in their order in one round.
-
-    Of these chunks tensors are `(chunks * rows, chunk_length, dim)`, of what
-    they see the same, longer by what is around them: what one place of their
-    windows shows is part of it, and no copy.
+@dataclasses.dataclass(frozen=True)
+class RowTables:
+    """What is known of each row.
 
     Attributes:
-        number: A number that no other lot of any round or row has.
-        is_inside: Boolean `(chunks * rows, chunk_length)`, False where no
-            query is.
+        numbers: int32 `(rows,)`, the rows' numbers among all.
+        first: int32 `(rows,)`, where a row's first position is in a tensor
+            `(batch * length * num_heads, dim)`.
+        orders: int32 `(rows, num_rounds * num_chunks, chunk_length)`, the
+            positions that stand in the chunks.
+        inverses: int32 `(rows, num_rounds, length)`, where each stands.
+        is_key: Boolean `(rows, length)`, or None if all are.
+        num_real: int32 `(rows or 1,)`, the number of chunks with keys.
     """
-
-    def __init__(self, rows: ChunkRows, round_number, number):
-        tables, lots, windows = rows._tables, rows.lots, rows.windows
-        self._rows, self._lots, self._windows = rows, lots, windows
-        self._round_number = round_number
-        group = round_number * rows.num_groups + rows.group
-        self.number = group * lots.number + number
-        local = lots.row_numbers(number)
-        start = lots.first_chunk(number)
-        self._own = start + tf.range(lots.chunks)
-        self._numbers = tf.gather(tables.numbers, local)
-        self._first = tf.gather(tables.first, local)[:, None]
-        self._is_key, num_real = None, tables.num_real
-        if rows.is_padded:
-            self._is_key = tf.gather(tables.is_key, local)
-            num_real = tf.gather(tables.num_real, local)
-        around = windows.size - 1
-        shown = start - windows.chunks_before
-        shown += tf.range(lots.chunks + around)
-        found = rows.find(round_number, shown, num_real)
-        self._shown = rows.positions(local, found)
-        inside = tf.minimum(self._own, rows.num_chunks - 1)
-        own = round_number * rows.num_chunks + inside
-        self._queries = rows.positions(local, own[None])
-        limit = num_real if windows.wrap == "row" else rows.num_chunks
-        is_inside = (self._own[:, None] < limit)[..., None]
-        is_inside &= self._queries < rows.length
-        self.is_inside = tf.reshape(is_inside, (-1, windows.chunk_length))
-        self._exist = windows.exist(self._own, rows.num_chunks, num_real)
-
-    @property
-    def chunk_length(self):
-        """Number of positions of a chunk."""
-        return self._windows.chunk_length
-
-    @property
-    def slots(self):
-        """The places of the chunks' windows."""
-        return range(self._windows.size)
-
-    def queries(self, x):
-        """Takes what stands in the chunks from `(batch, length, num_heads,
-        dim)`."""
-        return self._take(x, self._queries)
-
-    def shown(self, x):
-        """Takes what the chunks see, each chunk once, from the same."""
-        return self._take(x, self._shown)
-
-    def own(self, shown):
-        """Of what is shown, the chunks' own."""
-        return self._part(shown, self._windows.chunks_before)
-
-    def at(self, slot, shown):
-        """Of what is shown, what one place of the windows shows."""
-        return self._part(shown, self._start(slot))
-
-    def add_slots(self, parts):
-        """The transpose of `at`: the sum of what is of one chunk.
-
-        Args:
-            parts: A list of tensors, of one place of the windows each.
-
-        Returns:
-            A tensor as `shown` returns them.
-        """
-        if len(parts) == 1:
-            return parts[0]
-        return tf.add_n(
-            [self._pad(x, self._start(slot)) for slot, x in enumerate(parts)]
-        )
-
-    def among_shown(self, x):
-        """Puts what is of the chunks among zeros for those around them."""
-        return self._pad(x, self._windows.chunks_before)
-
-    def codes(self):
-        """Positions of queries, and `NO_KEY` and more where they are no key.
-
-        Returns:
-            int32 `(chunks * rows, chunk_length)`.
-        """
-        return self._flat(self._codes(self._queries))
-
-    def key_codes(self, slot):
-        """Alike, of what one place of the windows shows.
-
-        Returns:
-            int32 tensor, the largest of all where there is no chunk to see.
-        """
-        codes = self.at(slot, self._flat(self._codes(self._shown)))
-        exist = tf.transpose(self._exist[..., slot])
-        shape = (self._lots.chunks, self._lots.rows)
-        exist = tf.reshape(tf.broadcast_to(exist, shape), (-1, 1))
-        return tf.where(exist, codes, tf.int32.max)
-
-    def bias(self, function, dtype):
-        """What a function adds to the logits, by places of the windows."""
-        rows_first = (1, 0, 2)
-        shown = self._flat(self._shown)
-        shape = (self._lots.chunks, self._lots.rows, self.chunk_length)
-        keys = tf.concat(
-            [tf.reshape(self.at(slot, shown), shape) for slot in self.slots],
-            axis=-1,
-        )
-        bias = function(
-            self._round_number,
-            self._numbers,
-            self._own,
-            tf.transpose(self._queries, rows_first),
-            tf.transpose(keys, rows_first),
-        )
-        bias = tf.transpose(tf.cast(bias, dtype), (1, 0, 2, 3))
-        shape = (-1, self.chunk_length, keys.shape[-1])
-        return tf.split(tf.reshape(bias, shape), len(self.slots), axis=-1)
-
-    def _take(self, x, positions):
-        # What is past the end is nobody's key: any vector will do.
-        inside = tf.minimum(positions, self._rows.length - 1)
-        index = self._first + inside * self._rows.num_heads
-        return tf.gather(_flat(x), self._flat(index))
-
-    def _flat(self, x):
-        return tf.reshape(x, (-1, self.chunk_length))
-
-    def _start(self, slot):
-        rows, windows = self._rows, self._windows
-        if windows.wrap != "rounds":
-            return slot
-        offsets = windows.offsets(rows.num_rounds * rows.num_chunks)
-        return windows.chunks_before + offsets[slot]
-
-    def _part(self, shown, start):
-        # Along the first axis: so it is not copied.
-        rows = self._lots.rows
-        return shown[start * rows : (start + self._lots.chunks) * rows]
-
-    def _pad(self, x, start):
-        rows, around = self._lots.rows, self._windows.size - 1
-        ends = (start * rows, (around - start) * rows)
-        return tf.pad(x, [ends, (0, 0), (0, 0)])
-
-    def _codes(self, positions):
-        rows = self._rows
-        is_key = positions < rows.length
-        if self._is_key is not None:
-            row = tf.range(self._lots.rows)[:, None] * rows.length
-            inside = row + tf.minimum(positions, rows.length - 1)
-            is_key &= tf.gather(tf.reshape(self._is_key, (-1,)), inside)
-        return tf.where(is_key, positions, positions + NO_KEY)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Tables:
-    """What is known of each row."""
 
     numbers: tf.Tensor
     first: tf.Tensor
@@ -489,12 +337,14 @@ class _Tables:
     is_key: tf.Tensor | None
     num_real: tf.Tensor
 
-    def select(self, numbers):
+    def select(self, numbers) -> "RowTables":
+        """Those of some rows."""
+
         def take(x):
             return None if x is None else tf.gather(x, numbers)
 
         num_real = self.num_real if self.is_key is None else take(self.num_real)
-        return _Tables(
+        return RowTables(
             numbers=take(self.numbers),
             first=take(self.first),
             orders=take(self.orders),

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from keras_xf.checks import check
 from keras_xf.ops import stateless_random
-from keras_xf.ops.chunk_rows import NO_KEY
+from keras_xf.ops.chunk_lot import NO_KEY
 from keras_xf.ops.chunk_rows import ChunkRows
 from keras_xf.ops.chunk_windows import ChunkWindows
 from keras_xf.ops.logits import MASKED_LOGIT

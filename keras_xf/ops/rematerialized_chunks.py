@@ -16,7 +16,8 @@ def map_chunks(function, inputs, weights, *, chunk_length: int, seed=None):
     the function makes between its input and its output is there for one chunk
     at a time: nothing of it is kept for the gradient, which computes each
     chunk again, differentiates it and adds to the gradients of the weights
-    before it goes on to the next. Gradients of second order are not supported.
+    before it goes on to the next. Gradients of gradients are for eager
+    execution alone.
 
     A sequence of one chunk only is handled as if this were not here: what it
     computes is kept, and computed once.
