@@ -64,23 +64,23 @@ class ChunkLots:
         return place * self.rows + row % self.rows
 
 
-def map_lots(function, number, like):
+def map_lots(function, number, like, after=None):
     """Puts what a function makes of each lot one behind the other.
 
     Args:
         function: Function of a lot's number that returns a list of tensors.
         number: Number of lots, an integer or a scalar tensor.
         like: A list of `tf.TensorSpec` of them.
+        after: A tensor of floats that the lots are made from. XLA would make
+            the lists that depend on nothing early, all those of a model at
+            once.
 
     Returns:
         A list of tensors with another axis in front.
     """
     if isinstance(number, int) and number == 1:
         return [x[None] for x in function(0)]
-    arrays = [
-        tf.TensorArray(spec.dtype, number, element_shape=spec.shape)
-        for spec in like
-    ]
+    arrays = [_empty(spec, number, after) for spec in like]
 
     def run(lot, arrays):
         results = function(lot)
@@ -107,3 +107,11 @@ def _max(a, b):
     if isinstance(a, int) and isinstance(b, int):
         return max(a, b)
     return tf.maximum(a, b)
+
+
+def _empty(spec, number, after):
+    array = tf.TensorArray(spec.dtype, number, element_shape=spec.shape)
+    if after is None or not spec.shape.is_fully_defined():
+        return array
+    start = tf.cast(0 * tf.reshape(after, (-1,))[0], spec.dtype)
+    return array.unstack(tf.fill((number, *spec.shape), start))

@@ -125,7 +125,7 @@ class ChunkRows:
         specs = [tf.TensorSpec((*sizes, dim), dtype) for dtype, dim in like]
         return [self._join(x) for x in map_lots(run, lots.lots_of_rows, specs)]
 
-    def map_chunks(self, round_number, function, like, shown=None):
+    def map_chunks(self, round_number, function, like, shown=None, after=None):
         """Puts together what a function makes of some chunks at a time.
 
         Args:
@@ -135,6 +135,7 @@ class ChunkRows:
             like: Pairs of their dtypes and `dim`.
             shown: Of each, whether it is of all that is shown to the
                 chunks, not of these alone.
+            after: As in `map_lots`.
 
         Returns:
             A list of tensors with an axis of lots in front.
@@ -156,6 +157,7 @@ class ChunkRows:
                 specify(is_shown, *pair)
                 for is_shown, pair in zip(shown, like, strict=True)
             ],
+            after,
         )
 
     def from_queries(self, results, round_number):

@@ -212,6 +212,7 @@ class _Attention:
             number,
             lambda lot: self._attend_in(lot, *tensors),
             [(wide, self.value_dim), (wide, 2)],
+            after=tensors[0],
         )
         return [rows.from_queries(result, number) for result in results]
 
@@ -222,6 +223,7 @@ class _Attention:
             lambda lot: self._gradients_in(lot, tensors, *rest),
             [(wide, x.shape[-1]) for x in tensors],
             shown=[True, True] if len(tensors) == 2 else [False, True, True],
+            after=rest[-1],
         )
         return [
             rows.from_queries(gradient, number)
