@@ -103,13 +103,14 @@ class ChunkRows:
         some.lots = ChunkLots(count, self.num_chunks, size)
         return some
 
-    def map(self, function, like):
+    def map(self, function, like, after):
         """Puts together what a function makes of some rows at a time.
 
         Args:
             function: Function of a `ChunkRows` that returns tensors `(rows,
                 length, dim)`.
             like: Pairs of their dtypes and `dim`.
+            after: As in `map_lots`.
 
         Returns:
             A list of tensors `(batch, length, num_heads, dim)`.
@@ -123,7 +124,8 @@ class ChunkRows:
 
         sizes = (_known(lots.rows), _known(self.length))
         specs = [tf.TensorSpec((*sizes, dim), dtype) for dtype, dim in like]
-        return [self._join(x) for x in map_lots(run, lots.lots_of_rows, specs)]
+        results = map_lots(run, lots.lots_of_rows, specs, after)
+        return [self._join(x) for x in results]
 
     def map_chunks(self, round_number, function, like, shown=None, after=None):
         """Puts together what a function makes of some chunks at a time.

@@ -163,7 +163,9 @@ class _Attention:
             return outputs, tf.concat([top, total], axis=-1), log_sums
 
         outputs, statistics, log_sums = rows.map(
-            run, [(wide, self.value_dim), (wide, 2), (wide, num_kept)]
+            run,
+            [(wide, self.value_dim), (wide, 2), (wide, num_kept)],
+            after=tensors[0],
         )
         return outputs, statistics, tf.transpose(log_sums, (3, 0, 1, 2))
 
@@ -203,7 +205,9 @@ class _Attention:
 
                 return _repeat(rows.num_rounds, add, zeros)
 
-            gradients = rows.map(run, [(wide, x.shape[-1]) for x in tensors])
+            gradients = rows.map(
+                run, [(wide, x.shape[-1]) for x in tensors], after=upstream
+            )
         return [tf.cast(gradient, tensors[0].dtype) for gradient in gradients]
 
     def _forward_round(self, rows, number, tensors):
