@@ -63,11 +63,16 @@ demo: $(VENV)/$(READY)
 	  --without=keras_xf --temperature=0.7 \
 	  --prompt="import " --prompt="def __init__(self, " --prompt="    for "
 
+# A process a core, each of up to 4 GiB. The tests of a file share what they make,
+# and files come in order: those of the programs, which take longest, first.
+PYTEST := -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile \
+  --no-loadscope-reorder
+
 test: $(VENV)/$(READY)
-	$(RUN) -m pytest
+	$(RUN) $(PYTEST)
 
 test-oldest: $(OLDEST)/$(READY)
-	$(OLDEST)/bin/python -m pytest
+	$(OLDEST)/bin/python $(PYTEST)
 
 lint: $(VENV)/$(READY)
 	$(RUN) -m ruff check .

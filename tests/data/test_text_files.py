@@ -52,7 +52,7 @@ def test_folder_is_named(tmp_path):
     [
         ("plain.txt", b""),
         ("zipped.gz", b""),
-        ("zipped.gz", gzip.compress(b"")),
+        ("zipped.gz", gzip.compress(b"", mtime=0)),
         ("zipped.xz", lzma.compress(b"")),
     ],
 )
@@ -81,13 +81,13 @@ NOISE = np.random.default_rng(0).bytes(1000)
         ("a.gz", b"text", "Not a gzipped file (b'te')"),
         (
             "a.gz",
-            gzip.compress(TEXT)[:-9],
+            gzip.compress(TEXT, mtime=0)[:-9],
             "Compressed file ended before the end-of-stream marker was reached",
         ),
-        ("a.gz", damage(gzip.compress(NOISE)), "CRC check failed"),
+        ("a.gz", damage(gzip.compress(NOISE, mtime=0)), "CRC check failed"),
         (
             "a.gz",
-            gzip.compress(TEXT)[:10] + b"\xff" * 20,
+            gzip.compress(TEXT, mtime=0)[:10] + b"\xff" * 20,
             "Error -3 while decompressing data: invalid block type",
         ),
         ("a.xz", b"text", "Input format not supported by decoder"),
