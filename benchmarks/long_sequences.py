@@ -35,7 +35,7 @@ ALL = "all of it"
 VARIANTS = {
     ALL: (),
     **{f"without {name}": (name,) for name in WITHOUT},
-    "without reversibility, chunked feed-forward": (
+    "without reversibility and chunked feed-forward": (
         "reversibility",
         "chunked feed-forward",
     ),
@@ -47,9 +47,7 @@ VARIANTS = {
 class Options:
     """Options of the program."""
 
-    variants: tuple[str, ...] = option(
-        "What to train, names in quotes; all if empty.", ()
-    )
+    variants: tuple[str, ...] = option("What to train; all if empty.", ())
     # Sizes.
     length: int = option("Tokens of the sequence.", 65_536)
     num_layers: int = option("Blocks.", 12)
