@@ -92,6 +92,10 @@ class _Chunks:
         array = tf.TensorArray(
             like.dtype, self.count, element_shape=like.shape[1:]
         )
+        # A list that depends on no data XLA would make early, those of all
+        # layers of a model at once.
+        start = 0 * tf.reduce_sum(like[:1, :1, :1])
+        array = array.unstack(tf.fill(tf.shape(like), start))
 
         def step(index, array, totals):
             chunk, totals = body(index, totals)
