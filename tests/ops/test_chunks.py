@@ -135,7 +135,7 @@ LOTS = {
     "ring": (6, (1, 1, "rounds"), {"causal": True}),
     "ring, once": (21, (0, 1, "rounds"), {"deduplicate": True}),
     "own bucket": (6, (1, 0, "row"), {"across_buckets": False}),
-    "once": (6, (3, 0, "row"), {"deduplicate": True}),
+    "once": (3, (3, 0, "row"), {"deduplicate": True}),
 }
 
 

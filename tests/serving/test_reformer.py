@@ -24,9 +24,9 @@ def model():
         hidden_dim=16,
         num_heads=2,
         intermediate_dim=32,
-        # Of one LSH layer, a position hashed among those before it gives what
-        # a pass over them gives at its end.
-        attention=("lsh",),
+        # Of one LSH layer at the top, a position hashed among those before it
+        # gives what a pass over them gives at its end.
+        attention=("chunked", "lsh"),
         chunk_length=4,
         num_hashes=2,
         seed=1,
