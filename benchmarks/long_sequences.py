@@ -30,6 +30,8 @@ WITHOUT = {
     "chunked feed-forward": {"feed_forward_chunk": 0},
     "reversibility": {"reversible": False},
     "LSH attention": {"num_hashes": 0},
+    # Dense attention as it is where it does not go block by block.
+    "LSH and blockwise attention": {"num_hashes": 0, "dense_form": "plain"},
 }
 ALL = "all of it"
 VARIANTS = {
@@ -39,7 +41,7 @@ VARIANTS = {
         "reversibility",
         "chunked feed-forward",
     ),
-    "without any of the three": tuple(WITHOUT),
+    "without any of them": tuple(WITHOUT),
 }
 
 
@@ -89,6 +91,7 @@ class Options:
             "vocabulary_size": 256,
             "batch_size": 1,
             "reversible": True,
+            "dense_form": "dense",
             "dtype": "float32",
         }
 

@@ -70,6 +70,7 @@ FILES_ON_TENSORFLOW = {
     "keras_xf.ops.shared_function": "functions inside of graphs",
     "keras_xf.ops.stateless_random": "draws that are a function of a seed",
     "keras_xf.ops.target_platform": "TensorFlow's devices",
+    "keras_xf.ops.tensor_array": "lists that loops fill",
 }
 # Extras, and where each may be imported.
 MAY_IMPORT_EXTRA = {

@@ -10,6 +10,7 @@ import os
 import tensorflow as tf
 
 from keras_xf.ops.target_platform import target_platform
+from keras_xf.ops.tensor_array import tensor_array
 
 # Positions of a lot, of one head each.
 LOT_LENGTH = 4096
@@ -64,23 +65,22 @@ class ChunkLots:
         return place * self.rows + row % self.rows
 
 
-def map_lots(function, number, like, after=None):
+def map_lots(function, number, like, after):
     """Puts what a function makes of each lot one behind the other.
 
     Args:
         function: Function of a lot's number that returns a list of tensors.
         number: Number of lots, an integer or a scalar tensor.
-        like: A list of `tf.TensorSpec` of them.
-        after: A tensor of floats that the lots are made from. XLA would make
-            the lists that depend on nothing early, all those of a model at
-            once.
+        like: Pairs of their shapes, of integers and scalar tensors, and
+            dtypes.
+        after: A tensor of floats that the lots are made from.
 
     Returns:
         A list of tensors with another axis in front.
     """
     if isinstance(number, int) and number == 1:
         return [x[None] for x in function(0)]
-    arrays = [_empty(spec, number, after) for spec in like]
+    arrays = [tensor_array(number, *pair, after) for pair in like]
 
     def run(lot, arrays):
         results = function(lot)
@@ -107,11 +107,3 @@ def _max(a, b):
     if isinstance(a, int) and isinstance(b, int):
         return max(a, b)
     return tf.maximum(a, b)
-
-
-def _empty(spec, number, after):
-    array = tf.TensorArray(spec.dtype, number, element_shape=spec.shape)
-    if after is None or not spec.shape.is_fully_defined():
-        return array
-    start = tf.cast(0 * tf.reshape(after, (-1,))[0], spec.dtype)
-    return array.unstack(tf.fill((number, *spec.shape), start))

@@ -82,6 +82,20 @@ class ChunkRows:
         self.lots = ChunkLots(self.number, self.num_chunks, size)
         self.group, self.num_groups = 0, 1
         self._is_all = True
+        self._data = tf.stop_gradient(query)
+
+    def after(self, data) -> "ChunkRows":
+        """These, for results that are made from other data than the query.
+
+        Args:
+            data: A tensor of floats, as in `map_lots`.
+
+        Returns:
+            A copy.
+        """
+        rows = copy.copy(self)
+        rows._data = data
+        return rows
 
     def select(self, numbers, count, group, num_groups) -> "ChunkRows":
         """Some of the rows.
@@ -103,14 +117,13 @@ class ChunkRows:
         some.lots = ChunkLots(count, self.num_chunks, size)
         return some
 
-    def map(self, function, like, after):
+    def map(self, function, like):
         """Puts together what a function makes of some rows at a time.
 
         Args:
             function: Function of a `ChunkRows` that returns tensors `(rows,
                 length, dim)`.
             like: Pairs of their dtypes and `dim`.
-            after: As in `map_lots`.
 
         Returns:
             A list of tensors `(batch, length, num_heads, dim)`.
@@ -122,12 +135,16 @@ class ChunkRows:
             some = self.select(numbers, lots.rows, number, lots.lots_of_rows)
             return function(some)
 
-        sizes = (_known(lots.rows), _known(self.length))
-        specs = [tf.TensorSpec((*sizes, dim), dtype) for dtype, dim in like]
-        results = map_lots(run, lots.lots_of_rows, specs, after)
+        sizes = (lots.rows, self.length)
+        results = map_lots(
+            run,
+            lots.lots_of_rows,
+            [((*sizes, dim), dtype) for dtype, dim in like],
+            self._data,
+        )
         return [self._join(x) for x in results]
 
-    def map_chunks(self, round_number, function, like, shown=None, after=None):
+    def map_chunks(self, round_number, function, like, shown=None):
         """Puts together what a function makes of some chunks at a time.
 
         Args:
@@ -137,7 +154,6 @@ class ChunkRows:
             like: Pairs of their dtypes and `dim`.
             shown: Of each, whether it is of all that is shown to the
                 chunks, not of these alone.
-            after: As in `map_lots`.
 
         Returns:
             A list of tensors with an axis of lots in front.
@@ -148,8 +164,7 @@ class ChunkRows:
             chunks = lots.chunks
             if is_shown:
                 chunks += self.windows.size - 1
-            chunks = _known(chunks * lots.rows)
-            return tf.TensorSpec((chunks, self._size, dim), dtype)
+            return (chunks * lots.rows, self._size, dim), dtype
 
         shown = shown or [False] * len(like)
         return map_lots(
@@ -159,7 +174,7 @@ class ChunkRows:
                 specify(is_shown, *pair)
                 for is_shown, pair in zip(shown, like, strict=True)
             ],
-            after,
+            self._data,
         )
 
     def from_queries(self, results, round_number):
@@ -360,10 +375,6 @@ class RowTables:
 
 def _flat(x):
     return tf.reshape(x, (-1, x.shape[-1]))
-
-
-def _known(size):
-    return size if isinstance(size, int) else None
 
 
 def _is_one(x):

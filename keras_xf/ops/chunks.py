@@ -165,7 +165,6 @@ class _Attention:
         outputs, statistics, log_sums = rows.map(
             run,
             [(wide, self.value_dim), (wide, 2), (wide, num_kept)],
-            after=tensors[0],
         )
         return outputs, statistics, tf.transpose(log_sums, (3, 0, 1, 2))
 
@@ -187,7 +186,7 @@ class _Attention:
 
     def backward(self, tensors, outputs, statistics, upstream):
         """Gradients of all tensors."""
-        rows, wide = self.rows, outputs.dtype
+        rows, wide = self.rows.after(upstream), outputs.dtype
         arguments = (tensors, outputs, statistics, upstream)
         if rows.num_rounds == 1:
             gradients = self._backward_round(rows, 0, *arguments)
@@ -205,9 +204,7 @@ class _Attention:
 
                 return _repeat(rows.num_rounds, add, zeros)
 
-            gradients = rows.map(
-                run, [(wide, x.shape[-1]) for x in tensors], after=upstream
-            )
+            gradients = rows.map(run, [(wide, x.shape[-1]) for x in tensors])
         return [tf.cast(gradient, tensors[0].dtype) for gradient in gradients]
 
     def _forward_round(self, rows, number, tensors):
@@ -216,7 +213,6 @@ class _Attention:
             number,
             lambda lot: self._attend_in(lot, *tensors),
             [(wide, self.value_dim), (wide, 2)],
-            after=tensors[0],
         )
         return [rows.from_queries(result, number) for result in results]
 
@@ -227,7 +223,6 @@ class _Attention:
             lambda lot: self._gradients_in(lot, tensors, *rest),
             [(wide, x.shape[-1]) for x in tensors],
             shown=[True, True] if len(tensors) == 2 else [False, True, True],
-            after=rest[-1],
         )
         return [
             rows.from_queries(gradient, number)

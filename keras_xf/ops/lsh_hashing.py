@@ -109,15 +109,14 @@ def hash_vectors(vectors, rotations, factors, padding_mask=None):
         shape = (lots.rows, lots.chunks, num_hashes, num_directions)
         return [_hash(ops.reshape(rotated, shape), factors)]
 
-    spec = tf.TensorSpec(
-        [
-            size if isinstance(size, int) else None
-            for size in (lots.rows, lots.chunks, num_hashes)
-        ],
-        tf.int32,
+    (buckets,) = map_lots(
+        hash_lot,
+        lots.number,
+        [((lots.rows, lots.chunks, num_hashes), tf.int32)],
+        after=flat,
     )
     buckets = ops.reshape(
-        map_lots(hash_lot, lots.number, [spec])[0],
+        buckets,
         (lots.lots_of_rows * lots.rows, lots.lots_of_row * lots.chunks, -1),
     )
     buckets = ops.reshape(

@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_xf.ops import stateless_random
+from keras_xf.ops.tensor_array import tensor_array
 
 
 def map_chunks(function, inputs, weights, *, chunk_length: int, seed=None):
@@ -89,13 +90,8 @@ class _Chunks:
         Returns:
             The chunks `(count, size, dim)`, and the last totals.
         """
-        array = tf.TensorArray(
-            like.dtype, self.count, element_shape=like.shape[1:]
-        )
-        # A list that depends on no data XLA would make early, those of all
-        # layers of a model at once.
-        start = 0 * tf.reduce_sum(like[:1, :1, :1])
-        array = array.unstack(tf.fill(tf.shape(like), start))
+        shape = ops.shape(like)[1:]
+        array = tensor_array(self.count, shape, like.dtype, after=like)
 
         def step(index, array, totals):
             chunk, totals = body(index, totals)

@@ -66,14 +66,16 @@ def test_each_variant_leaves_out_what_it_says():
         for part in parts:
             given |= long_sequences.WITHOUT[part]
         names = ("feed_forward_chunk", "reversible", "num_hashes")
-        sizes.append(tuple(bool(given[name]) for name in names))
+        parts = (bool(given[name]) for name in names)
+        sizes.append((*parts, given["dense_form"]))
     assert sizes == [
-        (True, True, True),
-        (False, True, True),
-        (True, False, True),
-        (True, True, False),
-        (False, False, True),
-        (False, False, False),
+        (True, True, True, "dense"),
+        (False, True, True, "dense"),
+        (True, False, True, "dense"),
+        (True, True, False, "dense"),
+        (True, True, False, "plain"),
+        (False, False, True, "dense"),
+        (False, False, False, "plain"),
     ]
 
 

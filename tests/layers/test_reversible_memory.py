@@ -1,0 +1,60 @@
+"""Tests of what compiled reversible stacks keep, by XLA's own account."""
+
+import tensorflow as tf
+from tensorflow.compiler.xla.service import hlo_pb2
+
+from keras_xf.layers import ChunkedFeedForward
+from keras_xf.layers import LSHSelfAttention
+from keras_xf.layers import ReversibleSequence
+from keras_xf.layers import Sublayer
+
+LENGTH, DIM, WIDTH, NUM_HEADS, NUM_HASHES = 4096, 16, 32, 2, 2
+
+
+def temporaries(depth):
+    """Bytes that a step with all gradients takes beside what it is given."""
+    stack = ReversibleSequence(
+        [
+            (
+                # Two lots.
+                Sublayer(
+                    LSHSelfAttention(
+                        NUM_HEADS, DIM // NUM_HEADS, num_hashes=NUM_HASHES
+                    )
+                ),
+                Sublayer(ChunkedFeedForward(WIDTH, chunk_length=LENGTH // 4)),
+            )
+            for _ in range(depth)
+        ]
+    )
+    shape = (1, LENGTH, DIM)
+    stack.build((shape, shape))
+
+    @tf.function(jit_compile=True, autograph=False)
+    def step(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = sum(tf.nn.l2_loss(y) for y in stack((x, x), training=True))
+        return tape.gradient(loss, [x, *stack.trainable_variables])
+
+    lower = step.experimental_get_compiler_ir(tf.zeros(shape))
+    lowered = lower(stage="optimized_hlo_proto_serialized")
+    assignment = hlo_pb2.HloProto.FromString(lowered).buffer_assignment
+    return sum(
+        buffer.size
+        for buffer in assignment.buffer_allocations
+        if not buffer.is_entry_computation_parameter
+        and not buffer.maybe_live_out
+        and not buffer.is_constant
+        and not buffer.is_thread_local
+    )
+
+
+def test_a_further_block_keeps_its_buckets_and_no_activations():
+    more = temporaries(3) - temporaries(2)
+    # XLA may keep the orders that buckets were sorted to, of the same size.
+    kept = 2 * 4 * NUM_HEADS * NUM_HASHES * LENGTH
+    gradients = 4 * (3 * DIM**2 + 2 * DIM * WIDTH + WIDTH + 5 * DIM)
+    assert more <= kept + gradients
+    # Of the many that there are, one would be too much.
+    assert kept + gradients < 4 * LENGTH * DIM
