@@ -65,6 +65,7 @@ FILES_ON_TENSORFLOW = {
     "keras_xf.ops.lsh_hashing": "a loop of lots",
     "keras_xf.ops.lsh_step": "gathers with batch axes",
     "keras_xf.ops.only_first": "a custom gradient",
+    "keras_xf.ops.permutations": "a scatter of integers",
     "keras_xf.ops.rematerialized_chunks": "a tape inside a custom gradient",
     "keras_xf.ops.reversible": "a tape inside a custom gradient",
     "keras_xf.ops.shared_function": "functions inside of graphs",

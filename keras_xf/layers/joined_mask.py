@@ -1,5 +1,6 @@
-"""The one mask of the two that a layer may be handed."""
+"""The one mask of all that a layer may be handed."""
 
+import keras
 from keras import ops
 
 from keras_xf.checks import check_shape
@@ -38,3 +39,27 @@ def joined_mask(inputs, padding_mask, mask):
     if mask is None:
         return padding_mask
     return ops.logical_and(padding_mask, ops.cast(mask, "bool"))
+
+
+def mask_of_all(inputs, padding_mask):
+    """Joins a layer's `padding_mask` with what Keras attached to its inputs.
+
+    Args:
+        inputs: A tensor or several.
+        padding_mask: Boolean `(batch, length)`, or None.
+
+    Returns:
+        Boolean `(batch, length)`, True where all are; None if there is none.
+    """
+    masks = [
+        getattr(x, "_keras_mask", None) for x in keras.tree.flatten(inputs)
+    ]
+    masks = [
+        ops.cast(mask, "bool")
+        for mask in (padding_mask, *masks)
+        if mask is not None
+    ]
+    joined = masks[0] if masks else None
+    for mask in masks[1:]:
+        joined = ops.logical_and(joined, mask)
+    return joined

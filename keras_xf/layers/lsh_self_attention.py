@@ -227,6 +227,7 @@ class LSHSelfAttention(MultiHeadLayer):
                 "(batch, num_heads, num_hashes, length)",
                 num_heads=self.num_heads,
                 num_hashes=self.num_hashes,
+                **({"length": inputs.shape[1]} if inputs.shape[1] else {}),
             )
         query_key = self._project(self.query_key, inputs, self.key_dim)
         value = self._project(self.value, inputs, self._value_dim)
@@ -241,7 +242,8 @@ class LSHSelfAttention(MultiHeadLayer):
             # from a record gets the same.
             seed = stateless_random.draw(self.seed_generator)
             arguments["seed"] = stateless_random.fold_in(seed, 0)
-            hash_seed = stateless_random.fold_in(seed, 1)
+            if state is None:
+                hash_seed = stateless_random.fold_in(seed, 1)
         if state is None:
             length = inputs.shape[1]
             is_short = length is not None and length <= self.chunk_length
@@ -254,9 +256,8 @@ class LSHSelfAttention(MultiHeadLayer):
             )
             extra = record if return_record else None
         else:
-            buckets = self._hash(
-                query_key, hash_seed, state["value"].shape[2], padding_mask
-            )
+            room = ops.shape(state["value"])[2]
+            buckets = self._hash(query_key, hash_seed, room, padding_mask)
             outputs, extra = lsh_step.attend_next(
                 query_key, value, buckets, state, **arguments
             )

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_xf.checks import check
 from keras_xf.checks import check_shape
+from keras_xf.layers.joined_mask import mask_of_all
 from keras_xf.layers.wrapping import build_wrapped
 from keras_xf.layers.wrapping import mask_arguments
 
@@ -78,6 +79,7 @@ class PaddedLength(keras.layers.Layer):
         for x in keras.tree.flatten(inputs):
             check_shape("inputs", x.shape, "(batch, length, ...)")
         batch_size, length = ops.shape(keras.tree.flatten(inputs)[0])[:2]
+        padding_mask = mask_of_all(inputs, padding_mask)
         num_added = self._num_added(length)
         if isinstance(num_added, int) and num_added == 0:
             kwargs |= mask_arguments(self.layer, padding_mask)
@@ -94,6 +96,11 @@ class PaddedLength(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape
+
+    def compute_output_spec(self, inputs, padding_mask=None, **kwargs):
+        # Dtypes are the inner layer's matter, too.
+        kwargs |= mask_arguments(self.layer, padding_mask)
+        return self.layer.compute_output_spec(inputs, **kwargs)
 
     def get_config(self):
         return {

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_xf.checks import check
 from keras_xf.checks import check_shape
+from keras_xf.layers.joined_mask import mask_of_all
 from keras_xf.layers.stateless_branch import StatelessBranch
 from keras_xf.layers.wrapping import build_wrapped
 from keras_xf.ops import reversible
@@ -103,23 +104,15 @@ class ReversibleSequence(keras.layers.Layer):
         _check_streams(input_shape)
         for number, block in enumerate(self.blocks):
             for layer in block:
+                _check_parts(layer, number)
                 build_wrapped(layer, input_shape[0])
-                check(
-                    not layer.metrics,
-                    "`blocks` must not have metrics: they would be updated "
-                    "twice.",
-                    block=number,
-                    layer=layer.name,
-                    metrics=len(layer.metrics),
-                )
+                # Some are made only then.
+                _check_parts(layer, number)
         self._dim = input_shape[0][-1]
 
     def call(self, inputs, padding_mask=None, training=False):
         _check_streams([x.shape for x in _pair(inputs)], self._dim)
-        padding_mask = _join_masks(
-            padding_mask,
-            *(getattr(x, "_keras_mask", None) for x in inputs),
-        )
+        padding_mask = mask_of_all(inputs, padding_mask)
         layers = [layer for block in self.blocks for layer in block]
         weights = _Places(v for x in layers for v in x.trainable_variables)
         state = _Places(v for x in layers for v in x.non_trainable_variables)
@@ -197,6 +190,34 @@ class ReversibleSequence(keras.layers.Layer):
         return cls(**{**config, "blocks": blocks})
 
 
+def _check_parts(layer, block):
+    check(
+        not layer.metrics,
+        "`blocks` must not have metrics: they would be updated twice.",
+        block=block,
+        layer=layer.name,
+        metrics=len(layer.metrics),
+    )
+    for part in _parts(layer):
+        # Others that add losses are found when they do.
+        check(
+            part.activity_regularizer is None,
+            "`blocks` must not have activity regularizers: their losses would "
+            "be added twice.",
+            block=block,
+            layer=part.name,
+        )
+
+
+def _parts(layer):
+    """A layer and those that it wraps or is a chain or graph of."""
+    yield layer
+    wrapped = [getattr(layer, "layer", None), *getattr(layer, "layers", ())]
+    for part in wrapped:
+        if isinstance(part, keras.layers.Layer):
+            yield from _parts(part)
+
+
 class _Places:
     """Variables, each once, and their places."""
 
@@ -243,11 +264,3 @@ def _check_streams(shapes, dim=None):
         x1=x1,
         x2=x2,
     )
-
-
-def _join_masks(*masks):
-    masks = [ops.cast(mask, "bool") for mask in masks if mask is not None]
-    joined = masks[0] if masks else None
-    for mask in masks[1:]:
-        joined = ops.logical_and(joined, mask)
-    return joined

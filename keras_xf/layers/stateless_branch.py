@@ -79,8 +79,7 @@ class StatelessBranch:
         )
         check(
             not scope.losses,
-            "`blocks` must not add losses, by activity regularizers or "
-            "otherwise: they would be added twice.",
+            "`blocks` must not add losses: they would be added twice.",
             losses=len(scope.losses),
             **where,
         )

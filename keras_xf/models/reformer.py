@@ -219,6 +219,11 @@ def build_reformer_language_model_step(model: keras.Model) -> StepModel:
     LSH layer compares. Where all attention is chunked or dense, or no sequence
     is longer than an LSH layer's window, they equal the model's own.
 
+    The twin of a `reference_compatible` model pads nothing and shows no chunk
+    of local attention twice. Its logits differ where the model does so: where
+    `length_multiple` pads what an LSH layer looks back into, and in sequences
+    of no more chunks than `chunks_before`.
+
     Args:
         model: The model, new or loaded from a file. The twin works with its
             very layers, so it follows when the model is trained.
@@ -243,7 +248,9 @@ def build_reformer_language_model_step(model: keras.Model) -> StepModel:
         causal=[f.layer.causal for f, _ in blocks],
     )
     names = [f.name for f, _ in blocks]
-    wide = parts["stack"].compute_dtype
+    stack = parts["stack"]
+    # Not that of what pads around it.
+    wide = getattr(stack, "layer", stack).compute_dtype
 
     def initial_state(batch_size, max_length):
         state = {}
@@ -259,8 +266,8 @@ def build_reformer_language_model_step(model: keras.Model) -> StepModel:
             mask = parts["padding_mask"](token_ids, length)
         new_state = {}
 
-        def stack(streams, padding_mask):
-            # As `ReversibleSequence` adds them up, whatever the precision is.
+        def run_stack(streams, padding_mask):
+            # As wide as those of `ReversibleSequence`.
             x1, x2 = (keras.ops.cast(x, wide) for x in streams)
             for name, (f, g) in zip(names, blocks, strict=True):
                 layer_state = {**state[name], "position": state["position"]}
@@ -272,7 +279,9 @@ def build_reformer_language_model_step(model: keras.Model) -> StepModel:
                 x2 = x2 + keras.ops.cast(g(x1), x2.dtype)
             return x1, x2
 
-        x = _run({**parts, "stack": stack}, token_ids, mask, state["position"])
+        x = _run(
+            {**parts, "stack": run_stack}, token_ids, mask, state["position"]
+        )
         return parts["logits"](x), new_state
 
     return StepModel(

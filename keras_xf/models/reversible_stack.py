@@ -71,19 +71,15 @@ class ReversibleStack:
     dtype: str | None
 
     def __post_init__(self):
+        for name in ("hidden_dim", "num_heads", "max_length", "chunk_length"):
+            value = as_integer(name, getattr(self, name))
+            object.__setattr__(self, name, value)
+        for name in ("num_layers", "key_dim", "length_multiple"):
+            if getattr(self, name) is not None:
+                value = as_integer(name, getattr(self, name))
+                object.__setattr__(self, name, value)
         check(
-            self.num_layers is None or self.num_layers > 0,
-            "`num_layers` must be positive.",
-            num_layers=self.num_layers,
-        )
-        check(
-            self.hidden_dim > 0,
-            "`hidden_dim` must be positive.",
-            hidden_dim=self.hidden_dim,
-        )
-        check(
-            self.key_dim is not None
-            or (self.num_heads > 0 and self.hidden_dim % self.num_heads == 0),
+            self.key_dim is not None or self.hidden_dim % self.num_heads == 0,
             "`hidden_dim` must be divisible by `num_heads` if `key_dim` is "
             "not given.",
             hidden_dim=self.hidden_dim,
@@ -104,18 +100,6 @@ class ReversibleStack:
             f"`positions` must be one of {POSITIONS}.",
             positions=self.positions,
         )
-        check(
-            self.max_length > 0,
-            "`max_length` must be positive.",
-            max_length=self.max_length,
-        )
-        for name in ("key_dim", "length_multiple"):
-            value = getattr(self, name)
-            check(
-                value is None or value > 0,
-                f"`{name}` must be None or positive.",
-                **{name: value},
-            )
         for name in ("lsh", "chunked"):
             given = getattr(self, name) or {}
             check(
@@ -138,6 +122,15 @@ class ReversibleStack:
             "`axial_shape` must have at least `max_length` places.",
             axial_shape=self.axial_shape,
             max_length=self.max_length,
+        )
+        dims, shape = self._axial_dims, self._axial_shape
+        check(
+            len(dims) == len(shape) and sum(dims) == self.hidden_dim,
+            "`axial_dims` must be a width for each axis of `axial_shape`, and "
+            "add up to `hidden_dim`.",
+            axial_dims=dims,
+            axial_shape=shape,
+            hidden_dim=self.hidden_dim,
         )
 
     def layers(self, seeds: Seeds) -> dict[str, keras.layers.Layer]:
@@ -214,6 +207,14 @@ class ReversibleStack:
         is_wide = policy.variable_dtype == "float64"
         return "float64" if is_wide else "float32"
 
+    @property
+    def _axial_shape(self):
+        return self.axial_shape or axial_shape(self.max_length)
+
+    @property
+    def _axial_dims(self):
+        return self.axial_dims or axial_dims(self.hidden_dim)
+
     def _positions(self, seeds):
         seed = seeds.next()
         if self.positions == "learned":
@@ -226,8 +227,8 @@ class ReversibleStack:
                 name="positions",
             )
         return AxialPositionEmbedding(
-            self.axial_shape or axial_shape(self.max_length),
-            self.axial_dims or axial_dims(self.hidden_dim),
+            self._axial_shape,
+            self._axial_dims,
             dropout=self.dropout,
             embeddings_initializer=keras.initializers.RandomNormal(
                 stddev=1.0, seed=seed
@@ -258,12 +259,12 @@ class ReversibleStack:
         if kind == "chunked":
             return ChunkedSelfAttention(**arguments | dict(self.chunked or {}))
         arguments |= {"num_hashes": self.num_hashes, **(self.lsh or {})}
-        as_integer("chunk_length", arguments["chunk_length"])
+        chunk_length = as_integer("chunk_length", arguments["chunk_length"])
         if arguments.get("num_buckets") is None:
             # One number for all lengths: what a sequence gets must not depend
             # on how long the others in its batch are.
             arguments["num_buckets"] = lsh_hashing.bucket_factors(
-                self.max_length, arguments["chunk_length"]
+                self.max_length, chunk_length
             )
         return LSHSelfAttention(**arguments)
 

@@ -9,6 +9,7 @@ from keras_xf.ops.chunk_lot import ChunkLot
 from keras_xf.ops.chunk_lots import ChunkLots
 from keras_xf.ops.chunk_lots import map_lots
 from keras_xf.ops.chunk_windows import ChunkWindows
+from keras_xf.ops.permutations import inverse_permutations
 
 
 class ChunkRows:
@@ -53,7 +54,7 @@ class ChunkRows:
         else:
             shape = (self.number, orders.shape[2], self.length)
             orders = tf.reshape(orders, shape)
-            inverses = _inverse(orders)
+            inverses = inverse_permutations(orders)
         self.num_rounds = orders.shape[1]
         self.is_empty = self.length == 0
         self.is_padded = padding_mask is not None
@@ -379,18 +380,3 @@ def _flat(x):
 
 def _is_one(x):
     return isinstance(x, int) and x == 1
-
-
-def _inverse(orders):
-    """The inverse permutations along the last axis."""
-    # A scatter is as fast as sorting, and compiled 20 times as fast.
-    shape = tf.shape(orders)
-    places = tf.broadcast_to(tf.range(shape[-1]), shape)
-    starts = tf.range(tf.reduce_prod(shape[:-1])) * shape[-1]
-    index = tf.reshape(orders, (-1, shape[-1])) + starts[:, None]
-    inverse = tf.scatter_nd(
-        tf.reshape(index, (-1, 1)),
-        tf.reshape(places, (-1,)),
-        tf.reshape(tf.size(orders), (1,)),
-    )
-    return tf.ensure_shape(tf.reshape(inverse, shape), orders.shape)

@@ -39,7 +39,8 @@ def attend_next(
 
     Returns:
         A pair of a tensor like `value`, equal to what the whole sequence
-        gives, and the new state.
+        gives if that shows no chunk twice, as a short ring does, and the new
+        state.
     """
     start = state["position"]
     new_length = ops.shape(query)[1]

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from keras_xf.ops.chunk_windows import ChunkWindows
 from keras_xf.ops.logits import MASKED_LOGIT
+from keras_xf.ops.permutations import inverse_permutations
 
 
 class LSHBias:
@@ -36,7 +37,7 @@ class LSHBias:
         num_heads, self.num_hashes = buckets.shape[1:3]
         shape = (-1, self.num_hashes, length)
         self.buckets = tf.reshape(buckets, shape)
-        self.chunks = tf.reshape(tf.argsort(orders) // size, shape)
+        self.chunks = tf.reshape(inverse_permutations(orders) // size, shape)
         self.num_chunks = -(-length // size)
         self.length = length
         self.windows = windows.clip(self.num_chunks)

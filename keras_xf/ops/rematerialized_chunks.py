@@ -60,10 +60,13 @@ class _Chunks:
     """A number of chunks of equal size, and a shorter rest."""
 
     def __init__(self, batch_size, length, chunk_length):
-        if not isinstance(length, int):
-            # A loop without a turn would know nothing of its chunks' size.
-            chunk_length = ops.minimum(chunk_length, ops.maximum(length, 1))
-        self.count = length // chunk_length
+        if isinstance(length, int):
+            self.count = length // chunk_length
+        else:
+            # A loop without a turn would know nothing of its chunks' size: it
+            # takes one of no positions, if there are none.
+            chunk_length = ops.minimum(chunk_length, length)
+            self.count = ops.maximum(length // ops.maximum(chunk_length, 1), 1)
         self.size = batch_size * chunk_length
         rest = length - self.count * chunk_length
         self.has_rest = not isinstance(rest, int) or rest > 0
@@ -110,12 +113,14 @@ class _Chunks:
 def _run(apply, chunks, rows, *weights):
     @tf.custom_gradient
     def run(rows, *weights):
-        whole, rest = chunks.split(rows)
+        # Without gradients, or eager execution would keep what is between.
+        whole, rest = chunks.split(tf.stop_gradient(rows))
+        fixed = [tf.stop_gradient(weight) for weight in weights]
         outputs, _ = chunks.loop(
-            lambda index, _: (apply(whole[index], weights, index), []), whole
+            lambda index, _: (apply(whole[index], fixed, index), []), whole
         )
         if chunks.has_rest:
-            rest = apply(rest, weights, chunks.count)
+            rest = apply(rest, fixed, chunks.count)
         outputs = chunks.join(outputs, rest if chunks.has_rest else None)
 
         def gradient(upstream):

@@ -243,6 +243,21 @@ CASES = {
         bad_shapes=BAD_SEQUENCES,
         dropout={"dropout": 0.5},
     ),
+    "ChunkedSelfAttention, causal": Case(
+        make=lambda **kwargs: layers.ChunkedSelfAttention(
+            **{
+                "num_heads": 2,
+                "key_dim": 4,
+                "chunk_length": 2,
+                "causal": True,
+                **kwargs,
+            }
+        ),
+        inputs={"inputs": SEQUENCE, "padding_mask": Mask((None, None))},
+        bad_arguments={"chunks_after": 1},
+        bad_shapes=BAD_SEQUENCES,
+        dropout={"dropout": 0.5},
+    ),
     "ChunkedSelfAttention, a step with a state": Case(
         make=lambda **kwargs: layers.ChunkedSelfAttention(
             **{

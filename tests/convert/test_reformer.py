@@ -161,18 +161,32 @@ def test_published_models_have_these_shapes(config, num_weights, num_names):
     assert len(shapes) == num_names
 
 
-def test_a_published_configuration_is_converted():
-    config = CRIME_AND_PUNISHMENT
+@pytest.mark.parametrize(
+    ("config", "num_weights", "rotations"),
+    [
+        (CRIME_AND_PUNISHMENT, 2748224, (2, 64, 1, 96)),
+        # Of its twelve layers two, one of each kind.
+        (ENWIK8 | {"attn_layers": ["local", "lsh"]}, None, (8, 128, 4, 256)),
+    ],
+    ids=["crime and punishment", "enwik8"],
+)
+def test_a_published_configuration_is_converted(config, num_weights, rotations):
     shapes = reformer_config.array_shapes(reformer_config.complete(config))
     model = reformer_from_huggingface(
         config,
-        {name: np.full(shape, 0.01) for name, shape in shapes.items()},
-        np.zeros((2, 64, 1, 96)),
+        {
+            name: np.broadcast_to(np.float32(0.01), shape)
+            for name, shape in shapes.items()
+        },
+        np.zeros(rotations),
     )
-    assert sum(np.prod(v.shape) for v in model.trainable_variables) == 2748224
+    number = sum(np.prod(v.shape) for v in model.trainable_variables)
+    assert num_weights in (None, number)
+    scale = config["hidden_size"] ** -0.5
     for variable in model.trainable_variables:
         is_table = variable is model.get_layer("embedding").embeddings
-        np.testing.assert_allclose(variable, 0.01 / 16 if is_table else 0.01)
+        expected = np.float32(0.01 * scale if is_table else 0.01)
+        assert np.max(np.abs(variable - expected)) < 1e-9
 
 
 def test_names_may_lack_the_prefix_and_the_second_bias(recorded, causal):

@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_xf import layers
 
@@ -107,6 +108,58 @@ def test_rejects_a_record_of_other_rounds():
         layer(np.ones((1, 6, 8)), record=np.zeros((1, 2, 3, 6), "int32"))
     assert "`record` must have the shape" in str(error.value)
     assert "num_hashes=2" in str(error.value)
+
+
+def test_rejects_a_record_of_another_length():
+    layer = layers.LSHSelfAttention(2, 4, chunk_length=2)
+    with pytest.raises(ValueError) as error:
+        layer(np.ones((1, 6, 8)), record=np.zeros((1, 2, 1, 5), "int32"))
+    assert (
+        "`record` must have the shape (batch, num_heads, num_hashes, length) "
+        "with num_heads=2, num_hashes=1, length=6. "
+    ) in str(error.value)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_more_hashes_keep_the_first_ones(training):
+    inputs = np.random.default_rng(0).normal(size=(2, 20, 8)).astype("float32")
+    few, many = (
+        layers.LSHSelfAttention(
+            2, 4, chunk_length=2, num_hashes=number, num_buckets=6, seed=3
+        )
+        for number in (2, 4)
+    )
+    few.build(inputs.shape)
+    many.build(inputs.shape)
+    many.set_weights(few.get_weights())
+    first, all_rounds = (
+        np.asarray(layer(inputs, training=training, return_record=True)[1])
+        for layer in (few, many)
+    )
+    np.testing.assert_array_equal(all_rounds[:, :, :2], first)
+    for number in (1, 2, 3):
+        assert np.any(all_rounds[:, :, number] != all_rounds[:, :, 0])
+
+
+def test_the_global_random_state_is_left_alone():
+    inputs = np.ones((2, 20, 8), "float32")
+
+    def draw(layer=None):
+        keras.utils.set_random_seed(1)
+        if layer is not None:
+            layer.build(inputs.shape)
+            layer(inputs, training=True)
+        return np.random.random(), tf.random.uniform(()).numpy()
+
+    layer = layers.LSHSelfAttention(
+        2,
+        4,
+        chunk_length=2,
+        dropout=0.5,
+        seed=3,
+        kernel_initializer=keras.initializers.RandomNormal(seed=4),
+    )
+    assert draw(layer) == draw()
 
 
 @pytest.mark.parametrize("shape", [(0, 20, 8), (2, 0, 8)])

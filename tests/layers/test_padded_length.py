@@ -15,7 +15,7 @@ class Witness(keras.layers.Layer):
     """Keeps what it was called with, and adds one to each sequence."""
 
     def build(self, input_shape):
-        pass
+        self.supports_masking = True
 
     def call(self, inputs, padding_mask=None, **kwargs):
         self.seen = (inputs, padding_mask, kwargs)
@@ -63,6 +63,17 @@ def test_without_a_mask_all_is_real_but_the_padding():
     )
     layer(np.zeros((1, 4, 5), "float32"))
     assert layer.layer.seen[1] is None
+
+
+@pytest.mark.parametrize("length", [5, 8])
+def test_masks_of_keras_reach_the_layer(length):
+    ids = np.arange(length)[None] < 3
+    x = keras.layers.Embedding(2, 5, mask_zero=True)(ids)
+    layer = PaddedLength(Witness(), multiple=4)
+    given = np.arange(length)[None] > 0
+    layer((x, np.zeros(x.shape)), padding_mask=given)
+    expected = np.isin(np.arange(8), (1, 2))[None]
+    np.testing.assert_array_equal(layer.layer.seen[1], expected)
 
 
 def test_inputs_keep_their_precision():

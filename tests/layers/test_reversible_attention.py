@@ -23,9 +23,10 @@ MODES = {
         tf.function, autograph=False, jit_compile=True
     ),
 }
-# Of odd length, in four chunks, with padding left and in the middle.
-SHAPE = (2, 13, 8)
-MASK = np.array([np.arange(13) > 1, np.isin(np.arange(13), (6, 9)) < 1])
+# Of odd length, in four chunks, with padding left, in the middle and right.
+SHAPE = (3, 13, 8)
+PLACE = np.arange(13)
+MASK = np.array([PLACE > 1, (PLACE != 6) & (PLACE != 9), PLACE < 9])
 UPSTREAM = np.random.default_rng(1).normal(size=(2, *SHAPE)).astype("float32")
 
 
@@ -35,27 +36,37 @@ def streams():
     return [tf.constant(x, "float32") for x in streams]
 
 
-def make_pair(attention, dropout):
-    """The same block twice, reversible and not, with the same weights."""
+def make_pair(attention, dropout, depth):
+    """The same blocks twice, reversible and not, with the same weights."""
     keras.utils.set_random_seed(0)
     pair = []
     for reversible in (True, False):
-        layers = [
-            attention(
-                num_heads=2, key_dim=4, chunk_length=4, dropout=dropout, seed=1
-            ),
-            FeedForward(12, dropout=dropout, seed=2),
-        ]
-        block = [Sublayer(x, dropout=dropout, seed=3) for x in layers]
-        stack = ReversibleSequence([block], reversible)
+        blocks = []
+        for number in range(depth):
+            layers = [
+                attention(
+                    num_heads=2,
+                    key_dim=4,
+                    chunk_length=4,
+                    dropout=dropout,
+                    seed=3 * number + 1,
+                ),
+                FeedForward(12, dropout=dropout, seed=3 * number + 2),
+            ]
+            blocks.append(
+                [Sublayer(x, dropout=dropout, seed=number) for x in layers]
+            )
+        stack = ReversibleSequence(blocks, reversible)
         stack.build((SHAPE, SHAPE))
         pair.append(stack)
     pair[1].set_weights(pair[0].get_weights())
     return pair
 
 
-def lsh(num_hashes):
-    return functools.partial(LSHSelfAttention, num_hashes=num_hashes)
+def lsh(num_hashes, causal=False):
+    return functools.partial(
+        LSHSelfAttention, num_hashes=num_hashes, causal=causal
+    )
 
 
 def train(stack, streams):
@@ -70,22 +81,31 @@ def train(stack, streams):
 
 
 @pytest.mark.parametrize(
-    ("attention", "dropout", "mode"),
+    ("attention", "dropout", "depth", "mode"),
     [
-        (functools.partial(lsh(1), causal=True), 0.0, "eager"),
-        (lsh(4), 0.3, "eager"),
-        (lsh(4), 0.3, "graph"),
-        (lsh(1), 0.3, "compiled"),
-        (ChunkedSelfAttention, 0.3, "eager"),
+        (lsh(1, causal=True), 0.0, 1, "eager"),
+        (lsh(8), 0.3, 2, "eager"),
+        (lsh(2, causal=True), 0.3, 2, "graph"),
+        (lsh(1), 0.3, 1, "compiled"),
+        (lsh(4, causal=True), 0.3, 2, "compiled"),
+        (ChunkedSelfAttention, 0.3, 2, "eager"),
+        (
+            functools.partial(ChunkedSelfAttention, causal=True),
+            *(0.3, 2, "compiled"),
+        ),
     ],
 )
-def test_gradients_equal_those_of_autodiff(streams, attention, dropout, mode):
+def test_gradients_equal_those_of_autodiff(
+    streams, attention, dropout, depth, mode
+):
     # Graphs draw the noise that eager execution draws, and need no tracing of
     # what is compared with; compiled, Keras's dropout draws another.
     modes = (mode, mode if mode == "compiled" else "eager")
     reverse, keep = (
         MODES[how](lambda *streams, stack=stack: train(stack, list(streams)))
-        for how, stack in zip(modes, make_pair(attention, dropout), strict=True)
+        for how, stack in zip(
+            modes, make_pair(attention, dropout, depth), strict=True
+        )
     )
     outputs = []
     for _ in range(2):

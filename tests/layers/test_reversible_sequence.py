@@ -468,8 +468,7 @@ class Spectral(keras.layers.Layer):
 
 BUILT = "`blocks` must make their weights in `build`, and draw by seed "
 BUILT += "generators of their own."
-ONCE = "`blocks` must not add losses, by activity regularizers or otherwise: "
-ONCE += "they would be added twice."
+ONCE = "`blocks` must not add losses: they would be added twice."
 
 
 @pytest.mark.parametrize("reversible", [True, False])
@@ -487,9 +486,10 @@ ONCE += "they would be added twice."
         ),
         (
             lambda: Sublayer(
-                keras.layers.Dense(8, activity_regularizer="l2"), name="inner"
+                keras.layers.Dense(8, activity_regularizer="l2", name="inner")
             ),
-            f"{ONCE} Received: losses=1, layer='inner', place='g of block 1'.",
+            "`blocks` must not have activity regularizers: their losses would "
+            "be added twice. Received: block=1, layer='inner'.",
         ),
         (
             lambda: Late(name="inner"),
@@ -528,6 +528,16 @@ def test_refuses_what_cannot_be_done_twice(streams, make, message, reversible):
     assert message in str(error.value)
     # Nothing has changed.
     assert first.seed_generator.state.numpy()[1] == 0
+
+
+def test_is_refused_when_a_model_is_put_together():
+    inputs = [keras.Input((7, 8)) for _ in range(2)]
+    dense = keras.layers.Dense(8, activity_regularizer="l2", name="inner")
+    wrapped = keras.Sequential([Residual(dense)])
+    stack = ReversibleSequence([(wrapped, FeedForward(4))])
+    with pytest.raises(ValueError, match="must not have activity regularizers"):
+        stack(inputs)
+    assert not dense.weights
 
 
 @pytest.mark.parametrize(

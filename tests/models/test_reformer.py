@@ -60,6 +60,19 @@ def test_it_computes_the_equations_of_the_paper(token_ids):
     np.testing.assert_allclose(logits_of(model, token_ids), expected, atol=1e-5)
 
 
+def test_numbers_of_numpy_are_as_good_as_pythons(token_ids):
+    of_numpy = {
+        name: np.int64(SIZES[name])
+        for name in ("max_length", "hidden_dim", "num_heads", "chunk_length")
+    }
+    models_of_both = [
+        models.build_reformer_language_model(**{**SIZES, **given})
+        for given in ({}, of_numpy)
+    ]
+    logits = [logits_of(model, token_ids) for model in models_of_both]
+    np.testing.assert_array_equal(*logits)
+
+
 def test_kinds_of_attention_repeat():
     model = models.build_reformer_language_model(
         **{**SIZES, "num_layers": 5, "attention": ("lsh", "chunked", "dense")}
@@ -198,7 +211,15 @@ def test_an_open_length_past_the_last_position_is_refused(positions):
         function(np.ones((1, 33), "int32"), [33])
 
 
-@pytest.mark.parametrize("arguments", [{}, {"positions": "learned"}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"positions": "learned"},
+        {"attention": ("chunked",), "chunked": {"chunks_before": 2}},
+        {"attention": ("chunked",), "chunked": {"chunks_before": 0}},
+    ],
+)
 def test_steps_equal_the_full_pass_where_nothing_hides(token_ids, arguments):
     model = models.build_reformer_language_model(
         **{**SIZES, **EXACT, **arguments}
@@ -277,9 +298,10 @@ def test_a_description_builds_the_same_model():
             np.testing.assert_array_equal(a, b)
 
 
-def test_streams_are_wide_in_mixed_precision(token_ids):
+@pytest.mark.parametrize("length_multiple", [None, 8])
+def test_streams_are_wide_in_mixed_precision(token_ids, length_multiple):
     model = models.build_reformer_language_model(
-        **SIZES, dtype="mixed_bfloat16"
+        **SIZES, length_multiple=length_multiple, dtype="mixed_bfloat16"
     )
     layers = layers_of(model)
     assert layers["embedding"].compute_dtype == "bfloat16"
@@ -288,9 +310,11 @@ def test_streams_are_wide_in_mixed_precision(token_ids):
     assert np.all(np.isfinite(logits_of(model, token_ids)))
 
 
-def test_streams_of_a_step_are_as_wide(token_ids):
+@pytest.mark.parametrize("length_multiple", [None, 8])
+def test_streams_of_a_step_are_as_wide(token_ids, length_multiple):
     model = models.build_reformer_language_model(
         **{**SIZES, **EXACT, "attention": ("chunked", "dense") * 4},
+        length_multiple=length_multiple,
         dtype="mixed_bfloat16",
     )
     step_model = models.build_reformer_language_model_step(model)
@@ -355,7 +379,7 @@ def test_streams_of_a_step_are_as_wide(token_ids):
         ),
         (
             {"key_dim": 0},
-            "`key_dim` must be None or positive. Received: key_dim=0.",
+            "`key_dim` must be positive. Received: key_dim=0.",
         ),
         (
             {"chunk_length": 2.5},
@@ -368,8 +392,23 @@ def test_streams_of_a_step_are_as_wide(token_ids):
         ),
         (
             {"length_multiple": 0},
-            "`length_multiple` must be None or positive. "
-            "Received: length_multiple=0.",
+            "`length_multiple` must be positive. Received: length_multiple=0.",
+        ),
+        (
+            {"num_layers": 2.5},
+            "`num_layers` must be an integer. Received: num_layers=2.5.",
+        ),
+        (
+            {"axial_dims": (3, 4)},
+            "`axial_dims` must be a width for each axis of `axial_shape`, and "
+            "add up to `hidden_dim`. Received: axial_dims=(3, 4), "
+            "axial_shape=(8, 4), hidden_dim=16.",
+        ),
+        (
+            {"axial_shape": (4, 4, 4)},
+            "`axial_dims` must be a width for each axis of `axial_shape`, and "
+            "add up to `hidden_dim`. Received: axial_dims=(4, 12), "
+            "axial_shape=(4, 4, 4), hidden_dim=16.",
         ),
     ],
 )

@@ -94,6 +94,25 @@ def test_equals_dense_attention_to_what_is_near(
         np.testing.assert_allclose(actual, expected, atol=1e-10)
 
 
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("causal", [False, True])
+def test_graphs_and_compiled_programs_agree(causal, jit_compile):
+    mask = np.random.default_rng(1).random((BATCH, 11)) < 0.7
+    windows = ChunkWindows(3, 1, 0 if causal else 1, None)
+
+    def step(query, key, value):
+        return with_gradients(
+            lambda *tensors: chunks.attend(
+                *tensors, windows=windows, padding_mask=mask, causal=causal
+            )[0],
+            [query, key, value],
+        )
+
+    run = tf.function(step, jit_compile=jit_compile)
+    for actual, expected in zip(run(*draw(11)), step(*draw(11)), strict=True):
+        np.testing.assert_allclose(actual, expected, atol=1e-10)
+
+
 @pytest.mark.parametrize("causal", [False, True])
 def test_two_chunks_are_dense_attention(causal):
     query, key, value = draw(8)

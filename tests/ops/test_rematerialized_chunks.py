@@ -1,6 +1,7 @@
 """Tests of keras_xf.ops.rematerialized_chunks."""
 
 import re
+import weakref
 
 import numpy as np
 import pytest
@@ -148,6 +149,53 @@ def test_open_sizes(shape, jit_compile):
             *weights,
         )
         assert_all_close(function(inputs, upstream), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_of_nothing_it_makes_nothing(jit_compile):
+    weights = [tf.constant(draw(DIM, WIDTH)), tf.constant(draw(WIDTH, DIM))]
+
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, None, DIM), "float64")],
+        jit_compile=jit_compile,
+    )
+    def function(inputs):
+        return differentiate(
+            lambda inputs, *weights: rematerialized_chunks.map_chunks(
+                network, inputs, weights, chunk_length=3
+            ),
+            inputs,
+            inputs,
+            *weights,
+        )
+
+    for batch_size, length in ((2, 0), (0, 7), (0, 0)):
+        nothing = np.zeros((batch_size, length, DIM))
+        outputs, gradient, *of_weights = function(nothing)
+        assert outputs.shape == gradient.shape == nothing.shape
+        assert not any(np.any(x) for x in of_weights)
+
+
+def test_eager_execution_keeps_nothing_of_a_chunk():
+    kept = []
+
+    def watched(rows, weights, seed):
+        hidden = tf.tanh(rows @ weights[0])
+        kept.append(weakref.ref(hidden))
+        return hidden @ weights[1]
+
+    sources = [
+        tf.constant(draw(*shape))
+        for shape in ((BATCH_SIZE, LENGTH, DIM), (DIM, WIDTH), (WIDTH, DIM))
+    ]
+    with tf.GradientTape() as tape:
+        tape.watch(sources)
+        outputs = rematerialized_chunks.map_chunks(
+            watched, sources[0], sources[1:], chunk_length=3
+        )
+    assert len(kept) == 3
+    assert all(reference() is None for reference in kept)
+    assert tape.gradient(outputs, sources[1]) is not None
 
 
 @pytest.mark.parametrize("mode", ["eager", "compiled"])
