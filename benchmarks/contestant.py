@@ -27,7 +27,17 @@ class ContestantError(ProgramError):
 
 
 class LimitError(ContestantError):
-    """A worker that took more than it may."""
+    """A worker that took more than it may.
+
+    Args:
+        message: What it took.
+        peak_resident_bytes: The most memory that it was seen to have; 0 if it
+            was not started.
+    """
+
+    def __init__(self, message: str, peak_resident_bytes: int = 0):
+        super().__init__(message)
+        self.peak_resident_bytes = peak_resident_bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +105,7 @@ class Contestant:
         self._watch.allow(math.inf)
         if self.facts["seconds"] > limits.call_seconds:
             self.close()
-            raise LimitError(self._watch.over_seconds)
+            raise LimitError(self._watch.over_seconds, self._watch.peak)
 
     def time(self, calls: int) -> list[float]:
         """Seconds of each of some calls, after one that is not counted."""
@@ -125,7 +135,7 @@ class Contestant:
             told = self._told.read().decode(errors="replace").splitlines()
             self.close()
             if self._watch.reason is not None:
-                raise LimitError(self._watch.reason)
+                raise LimitError(self._watch.reason, self._watch.peak)
             raise ContestantError("\n".join([*told[-40:], answer["error"]]))
         return answer
 
@@ -135,6 +145,7 @@ class _Watch:
 
     def __init__(self, process, limits):
         self.reason = None
+        self.peak = 0
         self.over_seconds = f"over {limits.call_seconds:g} s"
         self._process = process
         self._max_bytes = limits.resident_bytes
@@ -157,6 +168,7 @@ class _Watch:
             if time.monotonic() > self._deadline:
                 self.reason = self.over_seconds
             resident = resident_memory.resident_bytes(self._process.pid) or 0
+            self.peak = max(self.peak, resident)
             if resident > self._max_bytes:
                 gib = self._max_bytes / 2**30
                 self.reason = f"out of memory: more than {gib:g} GiB"

@@ -18,6 +18,7 @@ from absl import logging
 
 from benchmarks.contestant import Contestant
 from benchmarks.contestant import ContestantError
+from benchmarks.contestant import LimitError
 from benchmarks.contestant import Limits
 from benchmarks.environments import describe_machine
 from benchmarks.results import append_results
@@ -117,7 +118,7 @@ def measure(variant: str, options: Options) -> dict:
 
     Returns:
         The record, ready for JSON: `seconds` of the second step, and memory;
-        or `error`.
+        or `error`, and the memory until it was ended.
     """
     sizes = options.sizes()
     for name in VARIANTS[variant]:
@@ -140,7 +141,10 @@ def measure(variant: str, options: Options) -> dict:
         )
     except ContestantError as error:
         logging.error("%s", error)
-        return {**record, "error": str(error).splitlines()[-1]}
+        record["error"] = str(error).splitlines()[-1]
+        if isinstance(error, LimitError):
+            record["peak_resident_bytes"] = error.peak_resident_bytes
+        return record
     facts, memory = contestant.facts, contestant.memory()
     contestant.close()
     return {
@@ -174,14 +178,14 @@ def long_sequence_table(records: Sequence[dict]) -> str:
         "|---|---|---|---|",
     ]
     for record in records:
-        if "error" in record:
-            cells = [record["error"], "", ""]
-        else:
-            cells = [
-                f"{record['peak_resident_bytes'] / 2**30:.2f}",
-                f"{record['resident_bytes_before'] / 2**30:.2f}",
-                f"{record['seconds']:.3g}",
-            ]
+        cells = ["", "", record.get("error")]
+        if "peak_resident_bytes" in record:
+            cells[0] = f"{record['peak_resident_bytes'] / 2**30:.2f}"
+        if "error" not in record:
+            cells[1] = f"{record['resident_bytes_before'] / 2**30:.2f}"
+            cells[2] = f"{record['seconds']:.3g}"
+        elif cells[0]:
+            cells[0] += " until it was ended"
         lines.append(f"| {record['variant']} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

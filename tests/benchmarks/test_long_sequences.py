@@ -54,9 +54,10 @@ def test_what_does_not_fit_is_told(fake_worker, capsys):
     assert whole["seconds"] == pytest.approx(0.1, rel=0.5)
     printed = capsys.readouterr().out
     assert "### Training step of 12 blocks, length 65536, width 256" in printed
-    assert (
-        "| without LSH attention | out of memory: more than 0.4 GiB |  |  |"
-    ) in printed
+    assert beyond["peak_resident_bytes"] > 0.4 * 2**30
+    seen = f"{beyond['peak_resident_bytes'] / 2**30:.2f} until it was ended"
+    told = "out of memory: more than 0.4 GiB"
+    assert f"| without LSH attention | {seen} |  | {told} |" in printed
 
 
 def test_each_variant_leaves_out_what_it_says():
