@@ -8,6 +8,7 @@ from keras_xf.ops import stateless_random
 from keras_xf.ops.attention_blocks import AttentionBlocks
 from keras_xf.ops.block_masks import LEAST_MAXIMUM
 from keras_xf.ops.block_masks import BlockMasks
+from keras_xf.ops.tensor_array import tensor_array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +83,7 @@ class BlockPasses:
             ]
 
         number = blocks.num_rows * queries.number
-        arrays = self._arrays(number, queries, sizes, query.dtype)
+        arrays = self._arrays(number, queries, sizes, query)
         arrays = self._loop(0, number, attend_block, arrays)
         return [array.stack() for array in arrays]
 
@@ -108,12 +109,12 @@ class BlockPasses:
         change /= total
         upstream /= total * (1 - self.dropout)
 
-        def attend_block(place, query_gradient, *arrays):
+        def attend_block(place, query_gradients, *arrays):
             row, key_block = place // keys.number, place % keys.number
             first_seeing, first_full = masks.queries_of(row, key_block)
 
             def be_seen(masked):
-                def step(query_block, query_gradient, *state):
+                def step(query_block, query_gradients, *state):
                     pair = (row, query_block, key_block)
                     other = row * queries.number + query_block
                     tensors = (query[other], key[place], value[place])
@@ -121,15 +122,13 @@ class BlockPasses:
                     part, *state = self._be_seen(
                         pair, tensors, given, state, masked
                     )
-                    query_gradient = tf.tensor_scatter_nd_add(
-                        query_gradient, [[other]], part[None]
-                    )
-                    return query_gradient, *state
+                    part += query_gradients.read(other)
+                    return query_gradients.write(other, part), *state
 
                 return step
 
             state = (
-                query_gradient,
+                query_gradients,
                 tf.zeros_like(key[place]),
                 tf.zeros_like(value[place]),
             )
@@ -140,25 +139,29 @@ class BlockPasses:
             state = self._loop(
                 first_full, queries.number, be_seen(False), state
             )
-            query_gradient, *state = state
-            return query_gradient, *(
+            query_gradients, *state = state
+            return query_gradients, *(
                 array.write(place, x)
                 for array, x in zip(arrays, state, strict=True)
             )
 
         number = blocks.num_rows * keys.number
         sizes = (key.shape[-1], value.shape[-1])
-        query_gradient, *arrays = self._loop(
+        # A list: of one tensor TensorFlow would make a copy for each pair.
+        query_gradients = tensor_array(
+            blocks.num_rows * queries.number,
+            (*blocks.lead, query.shape[-1], queries.block),
+            query.dtype,
+            after=upstream,
+        )
+        query_gradients, *arrays = self._loop(
             0,
             number,
             attend_block,
-            (
-                tf.linalg.matrix_transpose(tf.zeros_like(query)),
-                *self._arrays(number, keys, sizes, query.dtype),
-            ),
+            (query_gradients, *self._arrays(number, keys, sizes, upstream)),
         )
         return (
-            tf.linalg.matrix_transpose(query_gradient),
+            tf.linalg.matrix_transpose(query_gradients.stack()),
             *(array.stack() for array in arrays),
         )
 
@@ -245,11 +248,9 @@ class BlockPasses:
         )
         return state
 
-    def _arrays(self, number, cut, dims, dtype):
-        lead = tf.TensorShape(
-            [x if isinstance(x, int) else None for x in self.blocks.lead]
-        )
+    def _arrays(self, number, cut, dims, after):
+        lead, block = self.blocks.lead, cut.block
         return [
-            tf.TensorArray(dtype, number, element_shape=lead + [cut.block, dim])
+            tensor_array(number, (*lead, block, dim), after.dtype, after)
             for dim in dims
         ]
