@@ -248,9 +248,7 @@ def build_reformer_language_model_step(model: keras.Model) -> StepModel:
         causal=[f.layer.causal for f, _ in blocks],
     )
     names = [f.name for f, _ in blocks]
-    stack = parts["stack"]
-    # Not that of what pads around it.
-    wide = getattr(stack, "layer", stack).compute_dtype
+    wide = parts["streams"].compute_dtype
 
     def initial_state(batch_size, max_length):
         state = {}
@@ -266,7 +264,7 @@ def build_reformer_language_model_step(model: keras.Model) -> StepModel:
             mask = parts["padding_mask"](token_ids, length)
         new_state = {}
 
-        def run_stack(streams, padding_mask):
+        def stack(streams, padding_mask):
             # As wide as those of `ReversibleSequence`.
             x1, x2 = (keras.ops.cast(x, wide) for x in streams)
             for name, (f, g) in zip(names, blocks, strict=True):
@@ -279,9 +277,7 @@ def build_reformer_language_model_step(model: keras.Model) -> StepModel:
                 x2 = x2 + keras.ops.cast(g(x1), x2.dtype)
             return x1, x2
 
-        x = _run(
-            {**parts, "stack": run_stack}, token_ids, mask, state["position"]
-        )
+        x = _run({**parts, "stack": stack}, token_ids, mask, state["position"])
         return parts["logits"](x), new_state
 
     return StepModel(
