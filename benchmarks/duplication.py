@@ -69,7 +69,7 @@ class Options:
     hidden_dim: int = option("Width; 256 in the paper.", 128)
     num_heads: int = option("Attention heads.", 4)
     # Training.
-    train_steps: int = option("Steps; 150 000 in the paper.", 5_000)
+    train_steps: int = option("Steps; 150 000 in the paper.", 3_000)
     batch_size: int = option("Sequences of a step.", 32)
     learning_rate: float = option("Highest learning rate of Adam.", 1e-3)
     warmup_steps: int = option("Steps in which the rate rises.", 200)

@@ -35,10 +35,7 @@ def joined_mask(inputs, padding_mask, mask):
         "(batch, length)",
         **{axis: size for axis, size in sizes if size is not None},
     )
-    padding_mask = ops.cast(padding_mask, "bool")
-    if mask is None:
-        return padding_mask
-    return ops.logical_and(padding_mask, ops.cast(mask, "bool"))
+    return _conjunction(padding_mask, mask)
 
 
 def mask_of_all(inputs, padding_mask):
@@ -54,11 +51,11 @@ def mask_of_all(inputs, padding_mask):
     masks = [
         getattr(x, "_keras_mask", None) for x in keras.tree.flatten(inputs)
     ]
-    masks = [
-        ops.cast(mask, "bool")
-        for mask in (padding_mask, *masks)
-        if mask is not None
-    ]
+    return _conjunction(padding_mask, *masks)
+
+
+def _conjunction(*masks):
+    masks = [ops.cast(mask, "bool") for mask in masks if mask is not None]
     joined = masks[0] if masks else None
     for mask in masks[1:]:
         joined = ops.logical_and(joined, mask)

@@ -317,6 +317,25 @@ class LSHSelfAttention(MultiHeadLayer):
             "injected_rotations": self.injected_rotations,
         }
 
+    def inference_rotations(self):
+        """What is drawn, anew but the same, for each call in inference.
+
+        Returns:
+            float32 `(num_heads, key_dim, num_hashes, directions)`, as the
+            weight `rotations` has them if they are injected.
+
+        Raises:
+            ValueError: If the number of buckets goes by the length.
+        """
+        check(
+            self.num_buckets is not None,
+            "`num_buckets` must be given for rotations of any length.",
+            num_buckets=self.num_buckets,
+        )
+        if self.injected_rotations:
+            return self.rotations.value
+        return self._draw_rotations(self.hash_seed, _factors(self.num_buckets))
+
     def _hash(self, query_key, seed, room, padding_mask):
         """Buckets, of as many as fit sequences with some room."""
         factors = (
@@ -327,16 +346,19 @@ class LSHSelfAttention(MultiHeadLayer):
         rotations = (
             self.rotations
             if self.injected_rotations
-            else lsh_hashing.draw_rotations(
-                seed,
-                num_heads=self.num_heads,
-                key_dim=self.key_dim,
-                num_hashes=self.num_hashes,
-                factors=factors,
-            )
+            else self._draw_rotations(seed, factors)
         )
         return lsh_hashing.hash_vectors(
             query_key, rotations, factors, padding_mask
+        )
+
+    def _draw_rotations(self, seed, factors):
+        return lsh_hashing.draw_rotations(
+            seed,
+            num_heads=self.num_heads,
+            key_dim=self.key_dim,
+            num_hashes=self.num_hashes,
+            factors=factors,
         )
 
 

@@ -4,7 +4,6 @@ import keras
 
 from keras_xf.layers import LSHSelfAttention
 from keras_xf.models.reversible_stack import blocks_of
-from keras_xf.ops import lsh_hashing
 
 
 def fix_rotations(model: keras.Model) -> keras.Model:
@@ -32,16 +31,7 @@ def fix_rotations(model: keras.Model) -> keras.Model:
         if not pair[0].injected_rotations
     ]
     for layer, new_layer in pairs:
-        buckets = layer.num_buckets
-        new_layer.rotations.assign(
-            lsh_hashing.draw_rotations(
-                layer.hash_seed.value,
-                num_heads=layer.num_heads,
-                key_dim=layer.key_dim,
-                num_hashes=layer.num_hashes,
-                factors=(buckets,) if isinstance(buckets, int) else buckets,
-            )
-        )
+        new_layer.rotations.assign(layer.inference_rotations())
     seeds = {id(layer.hash_seed) for layer, _ in pairs}
     rotations = {id(layer.rotations) for _, layer in pairs}
     for weight, new_weight in zip(

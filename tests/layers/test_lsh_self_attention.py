@@ -141,6 +141,39 @@ def test_more_hashes_keep_the_first_ones(training):
         assert np.any(all_rounds[:, :, number] != all_rounds[:, :, 0])
 
 
+@pytest.mark.parametrize("num_buckets", [4, (2, 4)])
+def test_inference_rotations_are_those_of_a_call(num_buckets):
+    inputs = np.random.default_rng(0).normal(size=(2, 24, 8))
+    arguments = {
+        "num_heads": 2,
+        "key_dim": 4,
+        "chunk_length": 4,
+        "num_hashes": 2,
+        "num_buckets": num_buckets,
+    }
+    layer = layers.LSHSelfAttention(**arguments)
+    expected, record = layer(inputs, return_record=True)
+    injected = layers.LSHSelfAttention(**arguments, injected_rotations=True)
+    injected.build(inputs.shape)
+    for name in ("query_key", "value", "output_projection"):
+        weights = getattr(layer, name).get_weights()
+        getattr(injected, name).set_weights(weights)
+    injected.rotations.assign(layer.inference_rotations())
+    actual, other_record = injected(inputs, return_record=True)
+    np.testing.assert_array_equal(other_record, record)
+    np.testing.assert_array_equal(actual, expected)
+    np.testing.assert_array_equal(
+        injected.inference_rotations(), layer.inference_rotations()
+    )
+
+
+def test_inference_rotations_need_a_number_of_buckets():
+    layer = layers.LSHSelfAttention(num_heads=2, key_dim=4)
+    layer.build((None, None, 8))
+    with pytest.raises(ValueError, match="num_buckets=None"):
+        layer.inference_rotations()
+
+
 def test_the_global_random_state_is_left_alone():
     inputs = np.ones((2, 20, 8), "float32")
 
