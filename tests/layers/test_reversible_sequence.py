@@ -418,7 +418,10 @@ def test_replicas_train_as_one_device_does():
         model.fit(x, x[..., ::-1], batch_size=8, epochs=2, verbose=0)
         return model.get_weights()
 
-    mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    mirrored = tf.distribute.MirroredStrategy(
+        ["CPU:0", "CPU:1"],
+        cross_device_ops=tf.distribute.ReductionToOneDevice(),
+    )
     assert_close(fit(mirrored), fit(tf.distribute.get_strategy()), 1e-5)
 
 
