@@ -332,9 +332,8 @@ class LSHSelfAttention(MultiHeadLayer):
             "`num_buckets` must be given for rotations of any length.",
             num_buckets=self.num_buckets,
         )
-        if self.injected_rotations:
-            return self.rotations.value
-        return self._draw_rotations(self.hash_seed, _factors(self.num_buckets))
+        seed = None if self.injected_rotations else self.hash_seed
+        return self._rotations(seed, _factors(self.num_buckets))
 
     def _hash(self, query_key, seed, room, padding_mask):
         """Buckets, of as many as fit sequences with some room."""
@@ -343,16 +342,14 @@ class LSHSelfAttention(MultiHeadLayer):
             if self.num_buckets is None
             else _factors(self.num_buckets)
         )
-        rotations = (
-            self.rotations
-            if self.injected_rotations
-            else self._draw_rotations(seed, factors)
-        )
+        rotations = self._rotations(seed, factors)
         return lsh_hashing.hash_vectors(
             query_key, rotations, factors, padding_mask
         )
 
-    def _draw_rotations(self, seed, factors):
+    def _rotations(self, seed, factors):
+        if self.injected_rotations:
+            return self.rotations.value
         return lsh_hashing.draw_rotations(
             seed,
             num_heads=self.num_heads,
