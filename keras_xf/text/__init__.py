@@ -5,10 +5,12 @@ from keras_xf.text.byte_tokenizer import ByteTokenizer
 from keras_xf.text.tokenizer import Tokenizer
 from keras_xf.text.tokenizer import load_tokenizer
 from keras_xf.text.tokenizer import register_tokenizer
+from keras_xf.text.word_tokenizer import WordTokenizer
 
 __all__ = [
     "ByteTokenizer",
     "Tokenizer",
+    "WordTokenizer",
     "load_tokenizer",
     "register_tokenizer",
     "special_ids",

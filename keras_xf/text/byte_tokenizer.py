@@ -3,11 +3,12 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_xf.checks import check
 from keras_xf.text.special_ids import NUM_SPECIAL_IDS
 from keras_xf.text.special_ids import PAD
 from keras_xf.text.tokenizer import Tokenizer
 from keras_xf.text.tokenizer import register_tokenizer
+from keras_xf.text.tokenizer_inputs import to_text
+from keras_xf.text.tokenizer_inputs import to_token_ids
 
 # What each id reads as. Special ids read as nothing.
 _TEXT_OF_ID = [b""] * NUM_SPECIAL_IDS + [bytes([byte]) for byte in range(256)]
@@ -44,14 +45,7 @@ class ByteTokenizer(Tokenizer):
         return len(_TEXT_OF_ID)
 
     def encode(self, text):
-        text = tf.convert_to_tensor(text)
-        check(
-            text.dtype == tf.string and text.shape.rank in (None, 1),
-            "`text` must be a string tensor of shape (batch,).",
-            dtype=text.dtype.name,
-            shape=text.shape,
-        )
-        text = tf.ensure_shape(text, [None])
+        text = to_text(text)
         length = tf.strings.length(text, unit="BYTE")
         # The zero stands for an empty batch, which has no maximum.
         longest = tf.reduce_max(tf.concat([length, [0]], axis=0))
@@ -64,24 +58,7 @@ class ByteTokenizer(Tokenizer):
         return tf.where(mask, token_ids, PAD), length
 
     def decode(self, token_ids, length):
-        token_ids = tf.convert_to_tensor(token_ids)
-        length = tf.convert_to_tensor(length)
-        check(
-            token_ids.dtype.is_integer and length.dtype.is_integer,
-            "`token_ids` and `length` must be integer tensors.",
-            token_ids=token_ids.dtype.name,
-            length=length.dtype.name,
-        )
-        check(
-            token_ids.shape.rank != 0
-            and token_ids.shape[:-1].is_compatible_with(length.shape),
-            "`length` must have the shape of `token_ids` without its last "
-            "axis.",
-            token_ids=token_ids.shape,
-            length=length.shape,
-        )
-        mask = tf.sequence_mask(length, maxlen=tf.shape(token_ids)[-1])
-        token_ids = tf.where(mask, tf.cast(token_ids, tf.int64), PAD)
+        token_ids = to_token_ids(token_ids, length)
         pieces = tf.gather(tf.constant(_TEXT_OF_ID), token_ids)
         text = tf.strings.reduce_join(pieces, axis=-1)
         return tf.strings.unicode_transcode(

@@ -51,7 +51,8 @@ class Tokenizer(tf.Module, abc.ABC):
     def decode(self, token_ids, length):
         """Turns ids into strings of valid UTF-8.
 
-        Special ids are skipped. What is not valid UTF-8 becomes U+FFFD, since
+        Special ids are skipped, but for `UNK` where text can ask for it by a
+        name. What is not valid UTF-8 becomes U+FFFD, since
         a server that answers in JSON copies the strings unchecked.
 
         Args:

@@ -84,12 +84,12 @@ def test_malformed_file_is_named(tmp_path, content):
 
 def test_unknown_class_is_named(tmp_path):
     path = tmp_path / "tokenizer.json"
-    path.write_text('{"class": "WordTokenizer", "config": {}}')
+    path.write_text('{"class": "SyllableTokenizer", "config": {}}')
     with pytest.raises(ValueError) as error:
         load_tokenizer(tmp_path)
     assert str(error.value) == (
-        "`tokenizer.json` must name a known class: ByteTokenizer. "
-        f"Received: name='WordTokenizer', path='{path}'."
+        "`tokenizer.json` must name a known class: ByteTokenizer, "
+        f"WordTokenizer. Received: name='SyllableTokenizer', path='{path}'."
     )
 
 
