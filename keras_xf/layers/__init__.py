@@ -8,6 +8,9 @@ from keras_xf.layers.learned_positions import LearnedPositions
 from keras_xf.layers.lsh_self_attention import LSHSelfAttention
 from keras_xf.layers.padded_length import PaddedLength
 from keras_xf.layers.padding_mask import PaddingMask
+from keras_xf.layers.relative_attention import RelativeAttention
+from keras_xf.layers.relative_biases import RelativeBiases
+from keras_xf.layers.relative_positions import RelativePositions
 from keras_xf.layers.residual import Residual
 from keras_xf.layers.rev_block import RevBlock
 from keras_xf.layers.reversible_sequence import ReversibleSequence
@@ -15,6 +18,7 @@ from keras_xf.layers.self_attention import SelfAttention
 from keras_xf.layers.sinusoidal_positions import SinusoidalPositions
 from keras_xf.layers.sublayer import Sublayer
 from keras_xf.layers.token_embedding import TokenEmbedding
+from keras_xf.layers.xl_memory import XLMemory
 
 __all__ = [
     "AxialPositionEmbedding",
@@ -25,6 +29,9 @@ __all__ = [
     "LearnedPositions",
     "PaddedLength",
     "PaddingMask",
+    "RelativeAttention",
+    "RelativeBiases",
+    "RelativePositions",
     "Residual",
     "RevBlock",
     "ReversibleSequence",
@@ -32,4 +39,5 @@ __all__ = [
     "SinusoidalPositions",
     "Sublayer",
     "TokenEmbedding",
+    "XLMemory",
 ]

@@ -32,6 +32,7 @@ def attend(
     attention_mask=None,
     causal: bool = False,
     query_positions=None,
+    logit_bias=None,
     dropout: float = 0.0,
     seed=None,
     blockwise: bool | None = None,
@@ -58,6 +59,9 @@ def attend(
         query_positions: Integer positions of the queries among the keys,
             `(target_length,)` or `(batch, target_length)`; used only if
             `causal`. By default both start at 0.
+        logit_bias: Float `(batch, num_heads, target_length, source_length)`,
+            added to the logits once they are scaled. There is only the plain
+            form with it, which makes all logits, as it does itself.
         dropout: Fraction of the attention weights that is dropped.
         seed: Integer or `keras.random.SeedGenerator` of the dropout. The forms
             drop different weights.
@@ -72,8 +76,9 @@ def attend(
         dtype of `value`.
 
     Raises:
-        ValueError: If there is dropout and no seed, or if the tensors differ
-            in batch or heads when they are cut into blocks.
+        ValueError: If there is dropout and no seed, if the tensors differ in
+            batch or heads when they are cut into blocks, or if blocks are
+            asked for beside a `logit_bias`.
 
     Reference:
         [Vaswani et al., 2017](https://arxiv.org/abs/1706.03762)
@@ -94,6 +99,15 @@ def attend(
         # Here, since a generator cannot move on inside of a condition.
         "seed": _draw(seed) if dropout else None,
     }
+    if logit_bias is not None:
+        check(
+            not blockwise,
+            "`blockwise` must not be asked for beside a `logit_bias`.",
+            blockwise=blockwise,
+        )
+        return _attend_plainly(
+            query, key, value, logit_bias=logit_bias, **arguments
+        )
     if blockwise is None:
         blockwise = _is_long(ops.shape(query)[2], ops.shape(key)[2])
     if not isinstance(blockwise, bool):
@@ -267,11 +281,13 @@ def _attend_plainly(query, key, value, *, dropout, seed, **masks):
     return outputs if seen is None else outputs * ops.cast(seen, value.dtype)
 
 
-def _softmax(query, key, **masks):
+def _softmax(query, key, *, logit_bias=None, **masks):
     """Weights, uniform where nothing is seen, and where something is."""
     # Scaling the query touches fewer numbers than scaling the logits.
     query = query * (1.0 / math.sqrt(query.shape[-1]))
     logits = ops.matmul(query, ops.swapaxes(key, -1, -2))
+    if logit_bias is not None:
+        logits = logits + ops.cast(logit_bias, logits.dtype)
     if logits.dtype != "float64":
         logits = ops.cast(logits, "float32")
     mask = combine_masks(
