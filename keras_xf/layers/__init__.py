@@ -1,5 +1,7 @@
 """Layers: stateful wrappers of `keras_xf.ops`."""
 
+from keras_xf.layers.adaptive_embedding import AdaptiveEmbedding
+from keras_xf.layers.adaptive_softmax import AdaptiveSoftmax
 from keras_xf.layers.axial_position_embedding import AxialPositionEmbedding
 from keras_xf.layers.chunked_feed_forward import ChunkedFeedForward
 from keras_xf.layers.chunked_self_attention import ChunkedSelfAttention
@@ -21,6 +23,8 @@ from keras_xf.layers.token_embedding import TokenEmbedding
 from keras_xf.layers.xl_memory import XLMemory
 
 __all__ = [
+    "AdaptiveEmbedding",
+    "AdaptiveSoftmax",
     "AxialPositionEmbedding",
     "ChunkedFeedForward",
     "ChunkedSelfAttention",

@@ -21,6 +21,43 @@ def look_up(table, ids):
     return _look_up(ops.reshape(table, table.shape), ids)
 
 
+def look_up_in_bins(tables, ids):
+    """Rows of tables that together hold the rows of all ids.
+
+    Args:
+        tables: Float tensors or variables `(rows, dim)`; the ids of each one
+            go on where those of the one before end.
+        ids: Integer tensor of any shape, in `[0, sum of rows)`.
+
+    Returns:
+        List of tensors `(*ids.shape, dim)`, for each table the rows of its
+        own ids and zeros at all others.
+    """
+    found, start = [], 0
+    for place, table in enumerate(tables):
+        num_rows = table.shape[0]
+        row = ids - start
+        is_here = None
+        # The ends are open, for ids that no table has to be noticed.
+        if place > 0:
+            is_here = row >= 0
+            row = ops.maximum(row, 0)
+        if place < len(tables) - 1:
+            is_below = row < num_rows
+            is_here = (
+                is_below
+                if is_here is None
+                else ops.logical_and(is_here, is_below)
+            )
+            row = ops.minimum(row, num_rows - 1)
+        rows = look_up(table, row)
+        if is_here is not None:
+            rows = ops.where(is_here[..., None], rows, ops.zeros_like(rows))
+        found.append(rows)
+        start += num_rows
+    return found
+
+
 @ops.custom_gradient
 def _look_up(table, ids):
     num_rows, dim = table.shape

@@ -171,6 +171,10 @@ OF_HASHES = {
     "test_precisions_agree": "tested beside it, for buckets that are given",
 }
 
+OF_LOG_PROBS = {
+    "test_mixed_precision": "log-probabilities are float32 under every policy",
+}
+
 OF_NEW_ROTATIONS = OF_HASHES | dict.fromkeys(
     (
         "test_compiled_gradients_equal_eager_ones",
@@ -180,10 +184,126 @@ OF_NEW_ROTATIONS = OF_HASHES | dict.fromkeys(
     "with a record are injected",
 )
 
+
+def _adaptive_tables():
+    """What an embedding of the same bins would give a tied softmax."""
+    generator = np.random.default_rng(3)
+    shapes = {
+        "tables": [(4, 8), (3, 4), (4, 2)],
+        "projections": [(8, 8), (4, 8), (2, 8)],
+    }
+    return {
+        name: [generator.normal(size=shape).astype("float32") for shape in part]
+        for name, part in shapes.items()
+    }
+
+
 SEQUENCE = Floats((None, None, 8))
 BAD_SEQUENCES = ((3, 8), (3, 7, 5), (2, 3, 7, 8))
 
 CASES = {
+    "AdaptiveEmbedding": Case(
+        make=lambda **kwargs: layers.AdaptiveEmbedding(
+            **{"vocabulary_size": 11, "dim": 8, **kwargs}
+        ),
+        inputs={"token_ids": Ids((None, None), high=11)},
+        bad_arguments={
+            "vocabulary_size": 0,
+            "dim": 0,
+            "embedding_dim": 0,
+            "divisor": 0,
+            "cutoffs": (4, 4),
+        },
+    ),
+    "AdaptiveEmbedding, several bins": Case(
+        make=lambda **kwargs: layers.AdaptiveEmbedding(
+            **{
+                "vocabulary_size": 11,
+                "dim": 8,
+                "cutoffs": (4, 7),
+                "divisor": 2,
+                **kwargs,
+            }
+        ),
+        inputs={"token_ids": Ids((None, None), high=11)},
+        bad_arguments={"cutoffs": (4, 11), "embedding_dim": 3},
+    ),
+    "AdaptiveSoftmax": Case(
+        make=lambda **kwargs: layers.AdaptiveSoftmax(
+            **{"vocabulary_size": 11, "tied_embeddings": False, **kwargs}
+        ),
+        inputs={"inputs": SEQUENCE},
+        bad_arguments={
+            "vocabulary_size": 0,
+            "embedding_dim": 0,
+            "divisor": 0,
+            "cutoffs": (4, 4),
+            "tied_projections": (True, False),
+        },
+        bad_shapes=((3, 7, 5),),
+        exceptions=OF_LOG_PROBS,
+    ),
+    "AdaptiveSoftmax, several bins": Case(
+        make=lambda **kwargs: layers.AdaptiveSoftmax(
+            **{
+                "vocabulary_size": 11,
+                "cutoffs": (4, 7),
+                "divisor": 2,
+                "tied_embeddings": False,
+                "tied_projections": False,
+                **kwargs,
+            }
+        ),
+        inputs={"inputs": SEQUENCE},
+        bad_shapes=((3, 7, 5),),
+        exceptions=OF_LOG_PROBS,
+    ),
+    "AdaptiveSoftmax, slices of one table": Case(
+        make=lambda **kwargs: layers.AdaptiveSoftmax(
+            **{
+                "vocabulary_size": 11,
+                "cutoffs": (4, 7),
+                "embedding_dim": 3,
+                "tied_embeddings": False,
+                "tied_projections": False,
+                **kwargs,
+            }
+        ),
+        inputs={"inputs": SEQUENCE, "target_ids": Ids((None, None), high=11)},
+        bad_shapes=((3, 7, 5),),
+        exceptions=OF_LOG_PROBS,
+    ),
+    "AdaptiveSoftmax, tied": Case(
+        make=lambda **kwargs: layers.AdaptiveSoftmax(
+            **{
+                "vocabulary_size": 11,
+                "cutoffs": (4, 7),
+                "divisor": 2,
+                "tied_projections": (False, True, True),
+                **kwargs,
+            }
+        ),
+        inputs={"inputs": SEQUENCE},
+        constants={"tables": _adaptive_tables()},
+        bad_arguments={"tied_projections": (True,)},
+        bad_shapes=((3, 7, 5),),
+        exceptions=OF_LOG_PROBS,
+    ),
+    "AdaptiveSoftmax, tied, of targets": Case(
+        make=lambda **kwargs: layers.AdaptiveSoftmax(
+            **{
+                "vocabulary_size": 11,
+                "cutoffs": (4, 7),
+                "divisor": 2,
+                "tied_projections": (False, True, True),
+                **kwargs,
+            }
+        ),
+        inputs={"inputs": SEQUENCE, "target_ids": Ids((None, None), high=11)},
+        constants={"tables": _adaptive_tables()},
+        bad_shapes=((3, 7, 5),),
+        exceptions=OF_LOG_PROBS,
+    ),
     "AxialPositionEmbedding": Case(
         make=lambda **kwargs: layers.AxialPositionEmbedding(
             **{"shape": (3, 3), "dims": (2, 6), **kwargs}

@@ -1,0 +1,111 @@
+"""Softmax over bins of tokens, rare ones cheaply (Grave et al., 2017).
+
+The first bin, the head, holds the most common tokens and, behind them, one
+entry for each other bin in order: the probability that the token is in it.
+"""
+
+import dataclasses
+
+from keras import ops
+
+from keras_xf.ops.logits import wide_dtype
+
+
+@dataclasses.dataclass(frozen=True)
+class Bin:
+    """What makes the logits of a bin: `(hidden P^T) E^T + b`.
+
+    Attributes:
+        table: Float tensor `(entries, width)`, E.
+        bias: Float tensor `(entries,)`, b.
+        projection: Float tensor `(width, dim)`, P, or None if `width` is
+            `dim`.
+    """
+
+    table: object
+    bias: object
+    projection: object = None
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return self.table.shape[0]
+
+    def logits(self, hidden):
+        """Computes logits.
+
+        Args:
+            hidden: Float tensor `(rows, dim)`. Products are of its dtype.
+
+        Returns:
+            Tensor `(rows, entries)` in float32 or wider.
+        """
+        products = ops.matmul(
+            self.project(hidden),
+            ops.transpose(ops.cast(self.table, hidden.dtype)),
+        )
+        wide = wide_dtype(hidden.dtype)
+        return ops.cast(products, wide) + ops.cast(self.bias, wide)
+
+    def project(self, hidden):
+        """Vectors `(rows, dim)` as vectors of the table's width."""
+        if self.projection is None:
+            return hidden
+        projection = ops.cast(self.projection, hidden.dtype)
+        return ops.matmul(hidden, ops.transpose(projection))
+
+
+def log_probs(hidden, bins):
+    """Log-probabilities of all tokens.
+
+    Args:
+        hidden: Float tensor `(rows, dim)`.
+        bins: A `Bin` for each bin. The first has one more entry for each of
+            the others, behind those of its tokens.
+
+    Returns:
+        Tensor `(rows, tokens)` in float32 or wider, in the order of the
+        tokens.
+    """
+    head, *tails = bins
+    of_head = ops.log_softmax(head.logits(hidden), axis=-1)
+    num_common = head.size - len(tails)
+    parts = [of_head[:, :num_common]]
+    for place, tail in enumerate(tails, num_common):
+        within = ops.log_softmax(tail.logits(hidden), axis=-1)
+        parts.append(of_head[:, place : place + 1] + within)
+    return ops.concatenate(parts, axis=-1)
+
+
+def nll(hidden, bins, target_ids):
+    """Negative log-likelihoods of tokens.
+
+    Args:
+        hidden: Float tensor `(rows, dim)`.
+        bins: As in `log_probs`.
+        target_ids: Integer tensor `(rows,)`.
+
+    Returns:
+        Tensor `(rows,)` in float32 or wider.
+    """
+    head, *tails = bins
+    num_common = head.size - len(tails)
+    entry, start = target_ids, num_common
+    total = 0.0
+    for place, tail in enumerate(tails):
+        row = target_ids - start
+        is_here = row >= 0
+        row = ops.maximum(row, 0)
+        if place < len(tails) - 1:
+            # The last bin's end is open, for ids beyond to be noticed.
+            is_here = ops.logical_and(is_here, row < tail.size)
+            row = ops.minimum(row, tail.size - 1)
+        within = _cross_entropy(tail.logits(hidden), row)
+        total += ops.where(is_here, within, ops.zeros_like(within))
+        entry = ops.where(is_here, num_common + place, entry)
+        start += tail.size
+    return total + _cross_entropy(head.logits(hidden), entry)
+
+
+def _cross_entropy(logits, ids):
+    return ops.sparse_categorical_crossentropy(ids, logits, from_logits=True)
