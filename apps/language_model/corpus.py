@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from typing import Literal
 
 import numpy as np
 
@@ -10,7 +11,10 @@ from keras_xf.checks import check
 from keras_xf.data.standard_library import standard_library_files
 from keras_xf.data.token_streams import documents_to_ids
 from keras_xf.launch import option
-from keras_xf.text.tokenizer import Tokenizer
+from keras_xf.text import ByteTokenizer
+from keras_xf.text import Tokenizer
+from keras_xf.text import WordTokenizer
+from keras_xf.text.special_ids import NUM_SPECIAL_IDS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,12 +37,33 @@ class CorpusOptions:
     test_files: tuple[str, ...] = option(
         "Held-out text files, read by evaluate and report alone.", ()
     )
+    tokenizer: Literal["bytes", "words"] = option(
+        "Tokens: the bytes of the text, or its words and ends of lines.",
+        "bytes",
+    )
+    vocabulary_size: int | None = option(
+        "Words: most token ids, special ids included, for the most frequent "
+        "words of the train files; all words if none.",
+        None,
+    )
 
     def __post_init__(self):
         check(
             self.train_files or not self.validation_files,
             "`validation_files` must be empty unless there are `train_files`.",
             validation_files=self.validation_files,
+        )
+        check(
+            self.vocabulary_size is None or self.tokenizer == "words",
+            "`vocabulary_size` must be none unless `tokenizer` is words.",
+            vocabulary_size=self.vocabulary_size,
+            tokenizer=self.tokenizer,
+        )
+        check(
+            self.vocabulary_size is None
+            or self.vocabulary_size > NUM_SPECIAL_IDS,
+            f"`vocabulary_size` must exceed the {NUM_SPECIAL_IDS} special ids.",
+            vocabulary_size=self.vocabulary_size,
         )
 
     def files(self, split: str) -> list[str]:
@@ -51,6 +76,19 @@ class CorpusOptions:
         if named or self.train_files:
             return named
         return [str(path) for path in standard_library_files()[split]]
+
+    def make_tokenizer(self, documents: list[bytes]) -> Tokenizer:
+        """Makes the tokenizer, with the words of the documents if it has any.
+
+        Args:
+            documents: The text to learn from.
+
+        Raises:
+            ValueError: If there is no word in it.
+        """
+        if self.tokenizer == "bytes":
+            return ByteTokenizer()
+        return WordTokenizer.learn(documents, self.vocabulary_size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,13 +109,47 @@ class Corpus:
         return sum(map(len, self.documents))
 
     @property
+    def num_characters(self) -> int:
+        """Characters of all documents together.
+
+        Each byte or torn character that is not valid UTF-8 counts as one.
+        """
+        return sum(
+            len(document.decode(errors="replace"))
+            for document in self.documents
+        )
+
+    @property
     def sha256(self) -> str:
         """Tells one stream from another."""
         return hashlib.sha256(self.token_ids.tobytes()).hexdigest()
 
 
-def read_corpus(files: list[str], tokenizer: Tokenizer, flag: str) -> Corpus:
+def read_documents(files: list[str], flag: str) -> list[bytes]:
     """Reads files, each a document.
+
+    Args:
+        files: Paths of at least one file.
+        flag: The option that names the files, for the error message.
+
+    Raises:
+        ValueError: If a file is missing, broken or empty.
+    """
+    return [read_document(path, flag) for path in files]
+
+
+def make_corpus(documents: list[bytes], tokenizer: Tokenizer) -> Corpus:
+    """Makes a stream of tokens of documents.
+
+    Args:
+        documents: At least one.
+        tokenizer: Makes the token ids.
+    """
+    return Corpus(documents, documents_to_ids(documents, tokenizer))
+
+
+def read_corpus(files: list[str], tokenizer: Tokenizer, flag: str) -> Corpus:
+    """Reads files, each a document, and makes a stream of tokens of them.
 
     Args:
         files: Paths of at least one file.
@@ -87,5 +159,4 @@ def read_corpus(files: list[str], tokenizer: Tokenizer, flag: str) -> Corpus:
     Raises:
         ValueError: If a file is missing, broken or empty.
     """
-    documents = [read_document(path, flag) for path in files]
-    return Corpus(documents, documents_to_ids(documents, tokenizer))
+    return make_corpus(read_documents(files, flag), tokenizer)

@@ -18,11 +18,13 @@ class Score:
         nats: Sum over all tokens of `-log p(token)`.
         tokens: Number of tokens, an `EOS` after each document counted.
         bytes: Number of bytes.
+        characters: Number of characters.
     """
 
     nats: float
     tokens: int
     bytes: int
+    characters: int
 
     @property
     def bits_per_token(self) -> float:
@@ -33,9 +35,16 @@ class Score:
     def bits_per_byte(self) -> float:
         """What a coder driven by the model would need for each byte.
 
-        The ends of the documents are paid for too.
+        The ends of the documents are paid for too. Where tokens are words, it
+        is what their sequence would need: whitespace beside ends of lines, and
+        which word it was that the vocabulary does not have, are not told.
         """
         return self.nats / math.log(2) / self.bytes
+
+    @property
+    def bits_per_character(self) -> float:
+        """The same for each character."""
+        return self.nats / math.log(2) / self.characters
 
     @property
     def perplexity(self) -> float:
@@ -81,4 +90,6 @@ def score_corpus(
         return tf.reduce_sum(tf.cast(nats * weights["logits"], tf.float64))
 
     nats = sum(float(sum_batch(*batch)) for batch in batches)
-    return Score(nats, len(corpus.token_ids), corpus.num_bytes)
+    return Score(
+        nats, len(corpus.token_ids), corpus.num_bytes, corpus.num_characters
+    )

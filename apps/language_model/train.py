@@ -8,9 +8,11 @@ Usage:
         --train_files=a.txt,b.txt.gz --validation_files=c.txt
 
 The first learns from the source files of Python's own standard library, found
-at run time. `--model=reformer` is for longer windows. Options can also stand in
-a file, one flag per line, such as `--flagfile=apps/language_model/demo.flags`.
-The same command started again goes on where it was cut off.
+at run time. `--model=reformer` is for longer windows. With `--tokenizer=words`
+the tokens are words and ends of lines instead of bytes. Options can also stand
+in a file, one flag per line, such as
+`--flagfile=apps/language_model/demo.flags`. The same command started again goes
+on where it was cut off.
 """
 
 import dataclasses
@@ -21,7 +23,9 @@ from absl import logging
 
 from apps.language_model.architecture import ArchitectureOptions
 from apps.language_model.corpus import CorpusOptions
+from apps.language_model.corpus import make_corpus
 from apps.language_model.corpus import read_corpus
+from apps.language_model.corpus import read_documents
 from apps.training import Result
 from apps.training import RunDirectory
 from apps.training import TrainingOptions
@@ -35,7 +39,6 @@ from keras_xf.data.windows import scored_windows
 from keras_xf.launch import launch
 from keras_xf.launch import option
 from keras_xf.metrics import BitsPerToken
-from keras_xf.text import ByteTokenizer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,8 +83,9 @@ def train(options: Options) -> Result:
     """
     check_can_plot(options.run_dir)
     prepare(options)
-    tokenizer = ByteTokenizer()
-    corpus = read_corpus(options.files("train"), tokenizer, "train_files")
+    documents = read_documents(options.files("train"), "train_files")
+    tokenizer = options.make_tokenizer(documents)
+    corpus = make_corpus(documents, tokenizer)
     check(
         len(corpus.token_ids) >= options.batch_size * options.window_length,
         "`train_files` must have `batch_size` windows of `window_length` "
@@ -98,9 +102,12 @@ def train(options: Options) -> Result:
         seed=options.seed,
     )
     logging.info(
-        "training text: %d files, %d bytes, %d steps an epoch",
+        "training text: %d files, %d bytes, %d tokens of %d kinds, %d steps "
+        "an epoch",
         len(corpus.documents),
         corpus.num_bytes,
+        len(corpus.token_ids),
+        tokenizer.vocabulary_size,
         windows.steps_per_epoch,
     )
     fingerprint = {

@@ -1,4 +1,4 @@
-"""Tokenizer whose tokens are the words of a vocabulary, and the ends of lines."""
+"""Tokenizer whose tokens are words of a vocabulary, and ends of lines."""
 
 import collections
 import re

@@ -20,6 +20,7 @@ from apps.language_model import evaluate
 from apps.language_model import report
 from apps.language_model import train
 from apps.language_model.corpus import CorpusOptions
+from apps.language_model.corpus import make_corpus
 from apps.language_model.corpus import read_corpus
 from apps.language_model.scoring import Score
 from apps.language_model.scoring import score_corpus
@@ -27,6 +28,7 @@ from apps.training import NonFiniteError
 from keras_xf import models
 from keras_xf.data.standard_library import standard_library_files
 from keras_xf.text import ByteTokenizer
+from keras_xf.text import load_tokenizer
 
 ROOT = Path(__file__).parent.parent.parent
 PATTERN = b"the quick brown fox jumps over the lazy dog. "
@@ -160,8 +162,8 @@ def test_evaluate_prints_one_json_object_and_nothing_else(options, result):
     )
     printed = json.loads(process.stdout)
     assert set(printed) == {
-        *("bits_per_byte", "bits_per_token", "perplexity"),
-        *("bytes", "tokens"),
+        *("bits_per_byte", "bits_per_character", "bits_per_token"),
+        *("perplexity", "bytes", "characters", "tokens"),
     }
     score, _ = evaluate.evaluate(evaluate.Options(run_dir=options.run_dir))
     assert printed["bits_per_byte"] == pytest.approx(score.bits_per_byte)
@@ -227,6 +229,16 @@ def test_files_shorter_than_a_batch_of_windows_are_refused(options, files):
             {"validation_files": ("a",)},
             "`validation_files` must be empty unless there are `train_files`. "
             "Received: validation_files=('a',).",
+        ),
+        (
+            {"vocabulary_size": 100},
+            "`vocabulary_size` must be none unless `tokenizer` is words. "
+            "Received: vocabulary_size=100, tokenizer='bytes'.",
+        ),
+        (
+            {"tokenizer": "words", "vocabulary_size": 5},
+            "`vocabulary_size` must exceed the 5 special ids. "
+            "Received: vocabulary_size=5.",
         ),
     ],
 )
@@ -393,8 +405,16 @@ def test_evaluate_has_no_score_that_is_no_number(options, result, tmp_path):
 
 
 def test_a_perplexity_beyond_floats_is_infinite():
-    assert Score(nats=20.0, tokens=10, bytes=9).perplexity == math.exp(2.0)
-    assert Score(nats=8000.0, tokens=10, bytes=9).perplexity == math.inf
+    score = Score(nats=20.0, tokens=10, bytes=9, characters=8)
+    assert score.perplexity == math.exp(2.0)
+    assert dataclasses.replace(score, nats=8000.0).perplexity == math.inf
+
+
+def test_characters_are_those_of_utf_8():
+    corpus = make_corpus(["naïve".encode(), b"a\xff"], ByteTokenizer())
+    assert (corpus.num_bytes, corpus.num_characters) == (8, 7)
+    score = Score(nats=math.log(2) * 28, tokens=10, bytes=8, characters=7)
+    assert score.bits_per_character == pytest.approx(4.0)
 
 
 @pytest.mark.parametrize("program", ["train", "report"])
@@ -430,6 +450,34 @@ def test_report_needs_a_history(options, result, tmp_path):
         "`run_dir` must have a history.csv with a row. "
         f"Received: run_dir={str(run_dir)!r}."
     )
+
+
+def test_learns_words_too(options, tmp_path):
+    train_text, held_out = tmp_path / "train.txt", tmp_path / "held_out.txt"
+    # `rare` occurs once, and is the tenth of nine words that there is room for.
+    train_text.write_bytes(150 * (PATTERN + b"\n") + b"rare")
+    held_out.write_bytes(20 * (PATTERN + b"\n") + b"<unk>\n")
+    run_dir = tmp_path / "run"
+    train.train(
+        dataclasses.replace(
+            options,
+            run_dir=str(run_dir),
+            train_files=(str(train_text),),
+            validation_files=(str(held_out),),
+            test_files=(str(held_out),),
+            tokenizer="words",
+            vocabulary_size=14,
+        )
+    )
+    tokenizer = load_tokenizer(run_dir / "text")
+    assert tokenizer.words == [
+        *("the", "\n", "brown", "dog.", "fox", "jumps", "lazy", "over"),
+        "quick",
+    ]
+    score, _ = evaluate.evaluate(evaluate.Options(run_dir=str(run_dir)))
+    # Words, ends of lines, and the end of the file.
+    assert score.tokens == 20 * 9 + 20 + 2 + 1
+    assert score.perplexity < 2
 
 
 @pytest.fixture(scope="module")
