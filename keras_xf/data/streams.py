@@ -23,18 +23,27 @@ class ContiguousStreams:
         token_ids: Integer array `(length of the stream,)`.
         segment_length: Tokens of a row in a batch.
         batch_size: Rows.
+        target: Name of the model's output that the targets are for: "logits",
+            or "log_probs" of a Transformer-XL.
 
     Attributes:
         steps_per_epoch: Segments of a row.
     """
 
-    def __init__(self, token_ids, segment_length: int, batch_size: int):
+    def __init__(
+        self,
+        token_ids,
+        segment_length: int,
+        batch_size: int,
+        target: str = "logits",
+    ):
         token_streams.check_sizes(
             segment_length=segment_length, batch_size=batch_size
         )
         self._stream = token_streams.to_stream(token_ids)
         self.segment_length = segment_length
         self.batch_size = batch_size
+        self.target = target
         num_tokens = len(self._stream)
         self.steps_per_epoch = num_tokens // (segment_length * batch_size)
         check(
@@ -63,7 +72,8 @@ class ContiguousStreams:
             A pair `(inputs, targets)`: `inputs` has `token_ids` int32
             `(batch_size, segment_length)`, the token before each target, or
             `BOS` where a row begins, and `length` int32 `(batch_size,)`;
-            `targets` has `logits` int32 `(batch_size, segment_length)`.
+            `targets` has, named `target`, int32 `(batch_size,
+            segment_length)`.
         """
         segment = tf.cast(step, tf.int64) % self.steps_per_epoch
         row = tf.range(self.batch_size, dtype=tf.int64)
@@ -76,11 +86,11 @@ class ContiguousStreams:
             self.segment_length,
             continues=segment > 0,
         )
-        return inputs, targets
+        return inputs, {self.target: targets["logits"]}
 
 
 def scored_streams(
-    token_ids, segment_length: int, batch_size: int
+    token_ids, segment_length: int, batch_size: int, target: str = "logits"
 ) -> tf.data.Dataset:
     """Contiguous rows, once through, that score every token exactly once.
 
@@ -93,13 +103,14 @@ def scored_streams(
             than a segment.
         segment_length: Tokens of a row in a batch.
         batch_size: Rows.
+        target: As in `ContiguousStreams`.
 
     Returns:
         A data set of known size, of `(inputs, targets, weights)`: `inputs` and
         `targets` as in `ContiguousStreams.batch`, with `PAD` behind the end of
-        a row; `weights` has `logits` float32 `(batch_size, segment_length)`, 1
-        where there is a token, else 0. All weights together sum to the number
-        of tokens.
+        a row; `weights` has, named `target`, float32 `(batch_size,
+        segment_length)`, 1 where there is a token, else 0. All weights together
+        sum to the number of tokens.
     """
     token_streams.check_sizes(
         segment_length=segment_length, batch_size=batch_size
@@ -117,7 +128,8 @@ def scored_streams(
             stream, start, stop, segment_length, continues=segment > 0
         )
         is_scored = positions < stop[:, tf.newaxis]
-        return inputs, targets, {"logits": tf.cast(is_scored, tf.float32)}
+        weights = {target: tf.cast(is_scored, tf.float32)}
+        return inputs, {target: targets["logits"]}, weights
 
     segments = tf.data.Dataset.range(-(-row_length // segment_length))
     return segments.map(make_batch).prefetch(tf.data.AUTOTUNE)

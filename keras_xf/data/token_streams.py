@@ -81,8 +81,8 @@ def cut_pieces(stream, start, stop, length: int, continues=False):
         stop: int64 tensor `(batch,)`, the position after its last one. A row
             that stops where it starts, or before, has no token.
         length: Width of the batch.
-        continues: Boolean scalar, whether the first input is the token before
-            the piece.
+        continues: Boolean scalar, or `(batch,)`, whether the first input is the
+            token before the piece.
 
     Returns:
         The batch and the positions that it shows.

@@ -96,7 +96,11 @@ class ShuffledWindows:
 
 
 def scored_windows(
-    token_ids, length: int, batch_size: int, stride: int | None = None
+    token_ids,
+    length: int,
+    batch_size: int,
+    stride: int | None = None,
+    continues: bool = False,
 ) -> tf.data.Dataset:
     """Windows in order that score every token of a stream exactly once.
 
@@ -112,6 +116,9 @@ def scored_windows(
             that score nothing.
         stride: Tokens from window to window; `length` by default, which costs
             least and gives the least context.
+        continues: Whether windows begin with the token before them, as the
+            segments of `ContiguousStreams` do, not with `BOS`; the first has
+            none before it.
 
     Returns:
         A data set of known size, of `(inputs, targets, weights)`: `inputs` and
@@ -141,7 +148,7 @@ def scored_windows(
         stop = tf.where(window < num_windows, stop, start)
         scored_from = tf.where(window > 0, start + length - stride, 0)
         inputs, targets, positions = token_streams.cut_pieces(
-            stream, start, stop, length
+            stream, start, stop, length, continues=continues & (start > 0)
         )
         is_scored = (positions >= scored_from[:, tf.newaxis]) & (
             positions < stop[:, tf.newaxis]

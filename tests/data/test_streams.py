@@ -153,3 +153,16 @@ def test_rejects(call, message):
     with pytest.raises(ValueError) as error:
         call(numbered_stream(5))
     assert str(error.value) == message
+
+
+def test_targets_are_named_as_the_output_that_they_are_for():
+    stream = numbered_stream(23)
+    named = ContiguousStreams(stream, 5, 2, target="log_probs").batch(1)
+    inputs, targets = ContiguousStreams(stream, 5, 2).batch(1)
+    assert_batches_equal(
+        as_arrays([named]),
+        as_arrays([(inputs, {"log_probs": targets["logits"]})]),
+    )
+    for inputs, targets, weights in scored_streams(stream, 5, 2, "log_probs"):
+        assert set(inputs) == {"token_ids", "length"}
+        assert set(targets) == set(weights) == {"log_probs"}

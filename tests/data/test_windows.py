@@ -228,3 +228,15 @@ def test_rejects(call, message):
     with pytest.raises(ValueError) as error:
         call(numbered_stream(5))
     assert str(error.value) == message
+
+
+def test_windows_can_begin_with_the_token_before():
+    stream = numbered_stream(11)
+    batches = as_arrays(scored_windows(stream, 4, 2, stride=3, continues=True))
+    anew = as_arrays(scored_windows(stream, 4, 2, stride=3))
+    firsts = [inputs["token_ids"][:, 0].tolist() for inputs, _, _ in batches]
+    assert firsts == [[BOS, FIRST + 2], [FIRST + 5, FIRST + 8]]
+    # Nothing else differs.
+    for inputs, _, _ in batches + anew:
+        inputs["token_ids"] = inputs["token_ids"][:, 1:]
+    assert_batches_equal(batches, anew)
