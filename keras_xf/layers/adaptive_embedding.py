@@ -52,9 +52,9 @@ class AdaptiveEmbedding(keras.layers.Layer):
 
     Call arguments:
         token_ids: Integer tensor of any shape, in `[0, vocabulary_size)`. In
-            eager execution others are a `ValueError`; in a graph on a CPU
-            they are an `InvalidArgumentError`, unless XLA compiled it, which
-            takes the nearest token.
+            eager execution others are a `ValueError`. In a graph on a CPU
+            those beyond the last are an `InvalidArgumentError`; compiled by
+            XLA they are not noticed, and negative ones never are.
         return_tables: Whether to return the tables as well, for an
             `AdaptiveSoftmax` to share.
 
