@@ -108,7 +108,7 @@ def main(path):
         with mock.patch.object(torch.Tensor, "float", torch.Tensor.double):
             for length in LENGTHS:
                 results |= run(model, length)
-            if case == "window":
+            if case in ("window", "norm_first"):
                 results |= differentiate(model)
         arrays |= {f"{case}/{name}": array for name, array in results.items()}
     write_recording(path, __file__, "huggingface", arrays)
