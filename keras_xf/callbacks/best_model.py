@@ -73,11 +73,13 @@ def save_for_inference(model: keras.Model, path: str | Path) -> None:
     """Replaces a `.keras` file by the model without its optimizer.
 
     Args:
-        model: A functional model.
+        model: A functional model, or one that trains the functional model that
+            it has as its attribute `inner`.
         path: The file.
     """
+    model = getattr(model, "inner", model)
     # Keras saves the optimizer of a compiled model in any case. A model of the
     # same graph shares the layers, and was never compiled.
-    uncompiled = keras.Model(model.input, model.output, name=model.name)
+    uncompiled = type(model)(model.input, model.output, name=model.name)
     with atomic_file(path) as aside:
         uncompiled.save(aside)

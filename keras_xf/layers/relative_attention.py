@@ -39,8 +39,7 @@ class RelativeAttention(MultiHeadLayer):
         key_dim: Width of a query and of a key, per head.
         value_dim: Width of a value per head; `key_dim` if None.
         clamp_length: Distances beyond it count as it, for inference on more
-            than training has shown; None for no limit. Must be None where
-            `positions` are given.
+            than training has shown; None for no limit.
         attention_window: How many positions a query sees, itself the first;
             None for all that is there. With one, and a memory of at least
             `attention_window - 1` positions, results do not depend on how a
@@ -63,8 +62,8 @@ class RelativeAttention(MultiHeadLayer):
             real; they are its last. All by default.
         padding_mask: Boolean `(batch, length)`, True where an input is real.
         positions: Float tensor `(memory_length + length + 1, dim)`, what
-            `RelativePositions` makes of inputs and memory; by default the
-            layer makes its own.
+            `RelativePositions` makes of inputs and memory, with a
+            `clamp_length` of its own; by default the layer makes them.
         biases: Pair of float tensors `(num_heads, key_dim)`, content bias and
             position bias.
         state: None, or what `initial_state` or the last call returned; it is
@@ -310,11 +309,6 @@ class RelativeAttention(MultiHeadLayer):
         if positions is None:
             positions = self._own_positions(source_length)
         else:
-            check(
-                self.clamp_length is None,
-                "`clamp_length` must be None where `positions` are given.",
-                clamp_length=self.clamp_length,
-            )
             check_shape(
                 "positions",
                 positions.shape,

@@ -15,7 +15,8 @@ class Residual(keras.layers.Layer):
     normalization of its own. Without, it computes the original
     `norm(x + dropout(layer(x)))`.
 
-    Masks are the inner layer's matter: they reach it by keyword.
+    Masks are the inner layer's matter: they reach it by keyword. So does a
+    `memory`, of earlier inputs, which is normalized where they are.
 
     Args:
         layer: A layer of one input whose output has its shape. If it returns a
@@ -88,7 +89,12 @@ class Residual(keras.layers.Layer):
 
     def call(self, inputs, training=False, **kwargs):
         check_shape("inputs", inputs.shape, "(batch, ..., dim)", dim=self._dim)
-        x = self.norm(inputs) if self.norm_first else inputs
+        x = inputs
+        if self.norm_first:
+            x = self.norm(inputs)
+            if kwargs.get("memory") is not None:
+                # What the layer reads before its inputs, and like them.
+                kwargs["memory"] = self.norm(kwargs["memory"])
         outputs = self.layer(x, **kwargs)
         outputs, *rest = outputs if isinstance(outputs, tuple) else (outputs,)
         check(
@@ -110,6 +116,23 @@ class Residual(keras.layers.Layer):
         """The inner layer's state before the first position."""
         return self.layer.initial_state(batch_size, max_length)
 
+    def with_layer(self, layer: keras.layers.Layer) -> "Residual":
+        """A connection around another layer, with this very normalization.
+
+        Args:
+            layer: A layer that is built, such as one of the same weights with
+                other options.
+
+        Raises:
+            ValueError: If this one has no weights yet.
+        """
+        check(self.built, "`residual` must be built.", residual=self.name)
+        other = type(self)(**{**super().get_config(), **self._options(layer)})
+        other.norm = self.norm
+        other._dim = self._dim
+        other.built = True
+        return other
+
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)
 
@@ -119,16 +142,19 @@ class Residual(keras.layers.Layer):
         return (outputs, *inner[1:]) if isinstance(inner, tuple) else outputs
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "layer": keras.saving.serialize_keras_object(self.layer),
-            "norm_first": self.norm_first,
-            "dropout": self.dropout,
-            "epsilon": self.epsilon,
-            "seed": self.seed,
-        }
+        layer = keras.saving.serialize_keras_object(self.layer)
+        return {**super().get_config(), **self._options(layer)}
 
     @classmethod
     def from_config(cls, config):
         layer = keras.saving.deserialize_keras_object(config["layer"])
         return cls(**{**config, "layer": layer})
+
+    def _options(self, layer):
+        return {
+            "layer": layer,
+            "norm_first": self.norm_first,
+            "dropout": self.dropout,
+            "epsilon": self.epsilon,
+            "seed": self.seed,
+        }

@@ -53,14 +53,27 @@ class BitsPerToken(keras.metrics.Metric):
             ops.cast(logits, dtype),
             from_logits=True,
         )
-        nats = ops.cast(nats, self.dtype)
-        weight = ops.ones_like(nats)
+        weight = None
         if sample_weight is not None:
-            weight *= _align(ops.cast(sample_weight, self.dtype), nats)
+            weight = _align(ops.cast(sample_weight, self.dtype), nats)
         if mask is not None:
-            weight *= _align(ops.cast(mask, self.dtype), nats)
-        self.total.assign_add(ops.sum(weight * nats) / math.log(2))
-        self.count.assign_add(ops.sum(weight))
+            mask = _align(ops.cast(mask, self.dtype), nats)
+            weight = mask if weight is None else weight * mask
+        self.update_state_from_nats(nats, weight)
+
+    def update_state_from_nats(self, nats, weight=None):
+        """Adds a batch whose log-probabilities are known.
+
+        Args:
+            nats: Tensor `(batch, length)` of `-log p(token)`.
+            weight: Tensor that broadcasts to it; 1 by default.
+        """
+        nats = ops.cast(nats, self.dtype)
+        weights = ops.ones_like(nats)
+        if weight is not None:
+            weights *= ops.cast(weight, self.dtype)
+        self.total.assign_add(ops.sum(weights * nats) / math.log(2))
+        self.count.assign_add(ops.sum(weights))
 
     def result(self):
         return ops.divide_no_nan(self.total, self.count)

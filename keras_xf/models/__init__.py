@@ -8,12 +8,20 @@ from keras_xf.models.registry import BUILDERS
 from keras_xf.models.registry import build
 from keras_xf.models.registry import build_step
 from keras_xf.models.step_model import StepModel
+from keras_xf.models.stream_model import StreamModel
+from keras_xf.models.stream_model import with_memory
 from keras_xf.models.transformer import build_language_model
 from keras_xf.models.transformer import build_language_model_step
+from keras_xf.models.transformer_xl import build_transformer_xl
+from keras_xf.models.transformer_xl import build_transformer_xl_scorer
+from keras_xf.models.transformer_xl import build_transformer_xl_step
+from keras_xf.models.transformer_xl import initial_memory
+from keras_xf.models.transformer_xl import transformer_xl_variant
 
 __all__ = [
     "BUILDERS",
     "StepModel",
+    "StreamModel",
     "build",
     "build_language_model",
     "build_language_model_step",
@@ -21,5 +29,11 @@ __all__ = [
     "build_reformer_language_model",
     "build_reformer_language_model_step",
     "build_step",
+    "build_transformer_xl",
+    "build_transformer_xl_scorer",
+    "build_transformer_xl_step",
     "fix_rotations",
+    "initial_memory",
+    "transformer_xl_variant",
+    "with_memory",
 ]

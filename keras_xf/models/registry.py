@@ -9,15 +9,19 @@ from keras_xf.models.reformer import build_reformer_language_model_step
 from keras_xf.models.step_model import StepModel
 from keras_xf.models.transformer import build_language_model
 from keras_xf.models.transformer import build_language_model_step
+from keras_xf.models.transformer_xl import build_transformer_xl
+from keras_xf.models.transformer_xl import build_transformer_xl_step
 
 BUILDERS = {
     "build_language_model": build_language_model,
     "build_reformer_encoder": build_reformer_encoder,
     "build_reformer_language_model": build_reformer_language_model,
+    "build_transformer_xl": build_transformer_xl,
 }
 STEP_BUILDERS = {
     "build_language_model": build_language_model_step,
     "build_reformer_language_model": build_reformer_language_model_step,
+    "build_transformer_xl": build_transformer_xl_step,
 }
 
 

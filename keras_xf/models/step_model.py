@@ -17,6 +17,9 @@ class StepModel:
             with room for `max_length` positions.
         model: The model whose layers it works with.
         max_length: Largest number of positions, None if there is no limit.
+        nll: `nll(token_ids, state, target_ids, length=None)` gives minus the
+            log-probability of each target, `(batch, new_length)`, and the new
+            state; None for a model that has no way there but the logits.
 
     Example:
 
@@ -30,6 +33,7 @@ class StepModel:
     initial_state: Callable
     model: keras.Model
     max_length: int | None = None
+    nll: Callable | None = None
 
     def __call__(self, token_ids, state, length=None):
         """Takes the next positions of each row.

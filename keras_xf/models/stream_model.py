@@ -1,0 +1,292 @@
+"""A language model that reads streams, with its memory as its own state."""
+
+import inspect
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from keras_xf.checks import as_integer
+from keras_xf.checks import check
+from keras_xf.metrics import BitsPerToken
+from keras_xf.models.transformer_xl import build_transformer_xl_scorer
+from keras_xf.models.transformer_xl import initial_memory
+from keras_xf.text.special_ids import BOS
+
+
+def with_memory(
+    model: keras.Model,
+    batch_size: int,
+    *,
+    evaluation_model: keras.Model | None = None,
+    evaluation_batch_size: int | None = None,
+) -> "StreamModel":
+    """Makes a model that keeps its memory between the steps of `fit`.
+
+    Its batches are those of `keras_xf.data.streams`: row `r` of a batch goes on
+    where row `r` of the batch before has ended. `compile` takes an optimizer
+    and no loss, which is the mean of minus the targets' log-probabilities.
+
+    Args:
+        model: A model of `build_transformer_xl`.
+        batch_size: Rows of a batch, over all replicas.
+        evaluation_model: What `evaluate`, `predict` and the validation of `fit`
+            run, a `transformer_xl_variant` of the model; the model if None.
+        evaluation_batch_size: Rows of their batches; `batch_size` if None.
+
+    Raises:
+        ValueError: If an argument is out of range, or the batch cannot be
+            shared evenly among the replicas of the strategy in scope.
+
+    Example:
+
+    >>> streams = ContiguousStreams(token_ids, 64, 16, target="log_probs")
+    >>> stream_model = keras_xf.models.with_memory(model, batch_size=16)
+    >>> stream_model.compile("adam")
+    >>> stream_model.fit(
+    ...     streams.dataset(), steps_per_epoch=streams.steps_per_epoch
+    ... )
+    """
+    return StreamModel(
+        model,
+        batch_size,
+        evaluation_model=evaluation_model,
+        evaluation_batch_size=evaluation_batch_size,
+    )
+
+
+class StreamModel(keras.Model):
+    """What `with_memory` returns.
+
+    Training has a memory of its own, evaluation has another. When they forget:
+
+    - a row whose first token is `BOS` begins anew, in both; the streams of
+      `keras_xf.data.streams` begin each row with it, and each epoch of
+      `ContiguousStreams`;
+    - evaluation begins with nothing at each call of `evaluate` (which `fit`
+      makes to validate) and of `predict`;
+    - `reset_memory()` empties the memory of training.
+
+    Nothing else empties the memory of training: a second `fit` goes on with it.
+    It is among the model's variables, so that a checkpoint of them resumes
+    exactly; that of evaluation is not. Under a `tf.distribute` strategy each
+    replica has the memory of its own rows. What is saved to be served is
+    `inner`, which takes and gives the memory.
+
+    Attributes:
+        inner: The functional model.
+        batch_size: Rows of a batch in training.
+
+    Call arguments:
+        inputs: A dict of `token_ids` int32 `(batch, length)` and `length` int32
+            `(batch,)`, and in training and evaluation `target_ids` int32
+            `(batch, length)`.
+        training: Whether it is the memory of training that goes on.
+
+    Output shape:
+        A dict of `log_probs` `(batch, length, vocabulary_size)`, or with
+        targets of `nll` `(batch, length)`.
+    """
+
+    def __init__(
+        self,
+        inner: keras.Model,
+        batch_size: int,
+        *,
+        evaluation_model: keras.Model | None = None,
+        evaluation_batch_size: int | None = None,
+    ):
+        super().__init__(name="stream_model")
+        self.batch_size = as_integer("batch_size", batch_size)
+        self.evaluation_batch_size = as_integer(
+            "evaluation_batch_size", evaluation_batch_size or batch_size
+        )
+        self.inner = inner
+        self._scorer = build_transformer_xl_scorer(inner)
+        self._evaluation_model = inner
+        self._evaluation_scorer = self._scorer
+        if evaluation_model is not None:
+            own = {id(weight) for weight in inner.trainable_variables}
+            check(
+                own == {id(w) for w in evaluation_model.trainable_variables},
+                "`evaluation_model` must be a variant of the model, with its "
+                "very weights.",
+                evaluation_model=evaluation_model.name,
+            )
+            self._evaluation_model = evaluation_model
+            self._evaluation_scorer = build_transformer_xl_scorer(
+                evaluation_model
+            )
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        for name in ("batch_size", "evaluation_batch_size"):
+            rows = getattr(self, name)
+            check(
+                rows % replicas == 0,
+                f"`{name}` must be divisible by the number of replicas.",
+                **{name: rows},
+                replicas=replicas,
+            )
+        self._memory = _Memory(inner, self.batch_size // replicas)
+        self.memory_variables = self._memory.variables
+        self._evaluation_memory = _Memory(
+            self._evaluation_model, self.evaluation_batch_size // replicas
+        )
+        self._mean = _Given(
+            reduction="mean_with_sample_weight", name="mean_nll"
+        )
+        self._bits = BitsPerToken()
+        self.built = True
+
+    def call(self, inputs, training=False):
+        if training:
+            memory, model, scorer = self._memory, self.inner, self._scorer
+        else:
+            memory = self._evaluation_memory
+            model, scorer = self._evaluation_model, self._evaluation_scorer
+        remembered = memory.read(inputs["token_ids"])
+        scores = "target_ids" in inputs
+        outputs = (scorer if scores else model)(
+            {**inputs, **remembered}, training=training
+        )
+        memory.write(outputs)
+        name = "nll" if scores else "log_probs"
+        return {name: outputs[name]}
+
+    def train_step(self, data):
+        return super().train_step(_with_targets(data))
+
+    def test_step(self, data):
+        return super().test_step(_with_targets(data))
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        nll = y_pred["nll"]
+        weights = _only(sample_weight)
+        if weights is None:
+            places = ops.arange(ops.shape(nll)[1])
+            weights = places < ops.cast(x["length"], "int32")[:, None]
+        weights = ops.cast(weights, nll.dtype)
+        self._bits.update_state_from_nats(nll, weights)
+        return self._mean(nll, nll, sample_weight=weights)
+
+    def fit(self, x=None, *args, **kwargs):
+        bound = inspect.signature(keras.Model.fit).bind(
+            self, x, *args, **kwargs
+        )
+        # Keras shuffles arrays by default, and leaves a pipeline as it is.
+        is_pipeline = isinstance(x, tf.data.Dataset)
+        shuffle = bound.arguments.setdefault("shuffle", not is_pipeline)
+        check(
+            not shuffle,
+            "`shuffle` must be False: each batch goes on where the one before "
+            "has ended.",
+            shuffle=shuffle,
+        )
+        return super().fit(*bound.args[1:], **bound.kwargs)
+
+    def evaluate(self, *args, **kwargs):
+        self._evaluation_memory.reset()
+        return super().evaluate(*args, **kwargs)
+
+    def predict(self, *args, **kwargs):
+        self._evaluation_memory.reset()
+        return super().predict(*args, **kwargs)
+
+    def reset_memory(self) -> None:
+        """Empties the memory of training."""
+        self._memory.reset()
+
+    def save(self, *args, **kwargs):
+        """Refused: `inner` is what is saved."""
+        check(
+            False,
+            "`stream_model` must not be saved; its `inner` model is what goes "
+            "into a file.",
+            stream_model=self.name,
+        )
+
+
+class _Memory:
+    """A memory in variables, of the rows of one replica.
+
+    Keras does not look into it: what of it belongs to a model is handed over.
+    """
+
+    def __init__(self, model, batch_size):
+        self._batch_size = batch_size
+        blank = initial_memory(model, batch_size)
+        self._variables = {
+            name: keras.Variable(
+                value,
+                dtype=value.dtype,
+                trainable=False,
+                autocast=False,
+                # Each replica has its own rows, and its own values.
+                aggregation="none",
+                synchronization="on_read",
+                name=name,
+            )
+            for name, value in blank.items()
+        }
+
+    @property
+    def variables(self):
+        return list(self._variables.values())
+
+    def read(self, token_ids):
+        # A mismatch is told here: a state cannot take another batch.
+        check(
+            token_ids.shape[0] in (None, self._batch_size),
+            "`token_ids` must have as many rows as the memory.",
+            shape=tuple(token_ids.shape),
+            batch_size=self._batch_size,
+        )
+        token_ids = tf.ensure_shape(token_ids, (self._batch_size, None))
+        memory, length = (
+            self._variables[name].value for name in ("memory", "memory_length")
+        )
+        begins = ops.equal(token_ids[:, 0], BOS)
+        return {
+            "memory": memory,
+            "memory_length": ops.where(begins, 0, length),
+        }
+
+    def write(self, outputs):
+        for name, variable in self._variables.items():
+            variable.assign(outputs[name])
+
+    def reset(self):
+        # What is not real is not read.
+        length = self._variables["memory_length"]
+        length.assign(ops.zeros_like(length))
+
+
+class _Given(keras.losses.Loss):
+    """The loss that the model has computed itself."""
+
+    def call(self, y_true, y_pred):
+        return y_pred
+
+
+def _with_targets(data):
+    """Moves the targets where the model takes them."""
+    inputs, targets, weights = keras.utils.unpack_x_y_sample_weight(data)
+    check(
+        targets is not None,
+        "`x` must be a data set of inputs and targets.",
+        targets=targets,
+    )
+    return {**inputs, "target_ids": _only(targets)}, targets, weights
+
+
+def _only(values):
+    """The one tensor in a dict of one, or the tensor itself."""
+    if not isinstance(values, dict):
+        return values
+    check(
+        len(values) == 1,
+        "`targets` must be of one output.",
+        targets=sorted(values),
+    )
+    return next(iter(values.values()))
