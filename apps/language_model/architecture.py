@@ -10,6 +10,7 @@ from keras_xf.launch import option
 _POSITIONS = {
     "transformer": ("rotary", "sinusoidal", "learned"),
     "reformer": ("axial", "learned"),
+    "transformer_xl": ("relative",),
 }
 
 
@@ -17,7 +18,7 @@ _POSITIONS = {
 class ArchitectureOptions:
     """Options of the model."""
 
-    model: Literal["transformer", "reformer"] = option(
+    model: Literal["transformer", "reformer", "transformer_xl"] = option(
         "The kind of model.", "transformer"
     )
     num_layers: int = option("Blocks of attention and feed-forward.", 6)
@@ -26,13 +27,13 @@ class ArchitectureOptions:
     intermediate_dim: int = option("Width inside the feed-forward.", 1024)
     activation: str = option("Activation inside the feed-forward.", "gelu")
     dropout: float = option("Fraction dropped in training.", 0.0)
-    positions: Literal["rotary", "sinusoidal", "learned", "axial"] | None = (
-        option(
-            "How the model knows places in a window: rotary, sinusoidal or "
-            "learned in a transformer, axial or learned in a reformer; the "
-            "first of these if none.",
-            None,
-        )
+    positions: (
+        Literal["rotary", "sinusoidal", "learned", "axial", "relative"] | None
+    ) = option(
+        "How the model knows places in a window: rotary, sinusoidal or learned "
+        "in a transformer, axial or learned in a reformer, relative in a "
+        "transformer_xl; the first of these if none.",
+        None,
     )
     max_length: int | None = option(
         "Positions of a model that learns them; as many as a training window "
@@ -40,10 +41,13 @@ class ArchitectureOptions:
         None,
     )
     norm_first: bool = option(
-        "Transformer: normalize before sublayers, not after.", True
+        "Transformer and transformer_xl: normalize before sublayers, not "
+        "after.",
+        True,
     )
     tied: bool = option(
-        "Transformer: one table for embeddings and logits.", True
+        "Transformer and transformer_xl: one table for embeddings and logits.",
+        True,
     )
     attention: tuple[Literal["lsh", "chunked", "dense"], ...] = option(
         "Reformer: kinds of attention, layer by layer, over and over.",
@@ -58,9 +62,51 @@ class ArchitectureOptions:
     reversible: bool = option(
         "Reformer: recompute activations instead of keeping them.", True
     )
+    memory_length: int | None = option(
+        "Transformer_xl: positions that each layer remembers in training; as "
+        "many as a segment has if none.",
+        None,
+    )
+    attention_dropout: float = option(
+        "Transformer_xl: fraction of attention weights dropped in training.",
+        0.0,
+    )
+    untied_biases: bool = option(
+        "Transformer_xl: each layer has content and position biases of its "
+        "own.",
+        False,
+    )
+    cutoffs: tuple[int, ...] = option(
+        "Transformer_xl: token ids where a further bin of the adaptive "
+        "embedding and softmax begins, for words; one bin if empty.",
+        (),
+    )
+    embedding_dim: int | None = option(
+        "Transformer_xl: width of the embeddings of the first bin; hidden_dim "
+        "if none.",
+        None,
+    )
+    divisor: int = option(
+        "Transformer_xl: how much narrower each further bin's embeddings are.",
+        1,
+    )
+    initializer_stddev: float = option(
+        "Transformer_xl: standard deviation of the initial weights.", 0.02
+    )
 
     def __post_init__(self):
         check_activation(self.activation)
+        check(
+            self.memory_length is None or self.memory_length >= 0,
+            "`memory_length` must not be negative.",
+            memory_length=self.memory_length,
+        )
+        check(
+            list(self.cutoffs) == sorted(set(self.cutoffs))
+            and min(self.cutoffs, default=1) > 0,
+            "`cutoffs` must be positive and increase.",
+            cutoffs=self.cutoffs,
+        )
         positions = _POSITIONS[self.model]
         check(
             self.positions is None or self.positions in positions,
@@ -86,11 +132,12 @@ class ArchitectureOptions:
 
         Args:
             vocabulary_size: Number of tokens.
-            window_length: Tokens of a training window.
+            window_length: Tokens of a training window, or segment.
             seed: Seed of the weights and the dropout.
 
         Raises:
-            ValueError: If there are fewer positions than a window has.
+            ValueError: If there are fewer positions than a window has, or a bin
+                of the softmax without tokens.
         """
         max_length = self.max_length or window_length
         check(
@@ -103,6 +150,13 @@ class ArchitectureOptions:
             *("num_layers", "hidden_dim", "num_heads", "intermediate_dim"),
             *("activation", "dropout"),
         )
+        if self.model == "transformer_xl":
+            return self._describe_transformer_xl(
+                {name: getattr(self, name) for name in names},
+                vocabulary_size=vocabulary_size,
+                segment_length=window_length,
+                seed=seed,
+            )
         if self.model == "transformer":
             builder = "build_language_model"
             names += ("norm_first", "tied")
@@ -119,6 +173,36 @@ class ArchitectureOptions:
         if "attention" in arguments:
             arguments["attention"] = list(self.attention)
         return {"builder": builder, "arguments": arguments}
+
+    def _describe_transformer_xl(
+        self, arguments, *, vocabulary_size, segment_length, seed
+    ):
+        check(
+            max(self.cutoffs, default=0) < vocabulary_size,
+            "`cutoffs` must be less than the number of tokens.",
+            cutoffs=self.cutoffs,
+            num_tokens=vocabulary_size,
+        )
+        memory_length = self.memory_length
+        if memory_length is None:
+            memory_length = segment_length
+        names = (
+            *("attention_dropout", "norm_first", "untied_biases"),
+            *("embedding_dim", "divisor", "initializer_stddev"),
+        )
+        return {
+            "builder": "build_transformer_xl",
+            "arguments": {
+                **arguments,
+                **{name: getattr(self, name) for name in names},
+                "memory_length": memory_length,
+                "cutoffs": list(self.cutoffs),
+                "tied_embeddings": self.tied,
+                "tied_projections": self.tied,
+                "vocabulary_size": vocabulary_size,
+                "seed": seed,
+            },
+        }
 
     @property
     def _positions(self):

@@ -8,17 +8,15 @@ Usage:
         --train_files=a.txt,b.txt.gz --validation_files=c.txt
 
 The first learns from the source files of Python's own standard library, found
-at run time. `--model=reformer` is for longer windows. With `--tokenizer=words`
-the tokens are words and ends of lines instead of bytes. Options can also stand
-in a file, one flag per line, such as
-`--flagfile=apps/language_model/demo.flags`. The same command started again goes
-on where it was cut off.
+at run time. `--model=reformer` is for longer windows; `--model=transformer_xl`
+remembers what was before its segments. With `--tokenizer=words` the tokens are
+words and ends of lines instead of bytes. Options can also stand in a file, one
+flag per line, such as `--flagfile=apps/language_model/demo.flags`. The same
+command started again goes on where it was cut off.
 """
 
 import dataclasses
-import functools
 
-import keras
 from absl import logging
 
 from apps.language_model.architecture import ArchitectureOptions
@@ -26,6 +24,8 @@ from apps.language_model.corpus import CorpusOptions
 from apps.language_model.corpus import make_corpus
 from apps.language_model.corpus import read_corpus
 from apps.language_model.corpus import read_documents
+from apps.language_model.stream_training import train_on_streams
+from apps.language_model.window_training import train_on_windows
 from apps.training import Result
 from apps.training import RunDirectory
 from apps.training import TrainingOptions
@@ -34,11 +34,8 @@ from apps.training import fit
 from apps.training import plot_learning_curve
 from apps.training import prepare
 from keras_xf.checks import check
-from keras_xf.data.windows import ShuffledWindows
-from keras_xf.data.windows import scored_windows
 from keras_xf.launch import launch
 from keras_xf.launch import option
-from keras_xf.metrics import BitsPerToken
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,6 +44,27 @@ class Options(TrainingOptions, ArchitectureOptions, CorpusOptions):
 
     # Data.
     window_length: int = option("Tokens of a training window.", 256)
+    segment_length: int | None = option(
+        "Transformer_xl: tokens of a row that a step trains on; window_length "
+        "if none.",
+        None,
+    )
+    eval_segment_length: int | None = option(
+        "Transformer_xl: tokens of a row at once in validation; "
+        "segment_length if none.",
+        None,
+    )
+    eval_memory_length: int | None = option(
+        "Transformer_xl: positions that each layer remembers in validation, "
+        "and sees from each position; as many as training has with its segment "
+        "but for the segment of validation, if none.",
+        None,
+    )
+    clamp_length: int | None = option(
+        "Transformer_xl: distances beyond it count as it in validation; no "
+        "limit if none. Training has none.",
+        None,
+    )
     validation_tokens: int | None = option(
         "Validate on no more than the first so many tokens; all if none.",
         100_000,
@@ -56,16 +74,48 @@ class Options(TrainingOptions, ArchitectureOptions, CorpusOptions):
         TrainingOptions.__post_init__(self)
         CorpusOptions.__post_init__(self)
         ArchitectureOptions.__post_init__(self)
+        for name in (
+            *("window_length", "segment_length", "eval_segment_length"),
+            *("clamp_length", "validation_tokens"),
+        ):
+            value = getattr(self, name)
+            check(
+                value is None or value > 0,
+                f"`{name}` must be positive.",
+                **{name: value},
+            )
         check(
-            self.window_length > 0,
-            "`window_length` must be positive.",
-            window_length=self.window_length,
+            self.eval_memory_length is None or self.eval_memory_length >= 0,
+            "`eval_memory_length` must not be negative.",
+            eval_memory_length=self.eval_memory_length,
         )
-        check(
-            self.validation_tokens is None or self.validation_tokens > 0,
-            "`validation_tokens` must be positive.",
-            validation_tokens=self.validation_tokens,
-        )
+
+    @property
+    def train_segment(self) -> int:
+        """Tokens of a row that a step trains on."""
+        return self.segment_length or self.window_length
+
+    @property
+    def evaluation(self) -> dict:
+        """How a Transformer-XL is validated.
+
+        `segment_length`, `memory_length`, `attention_window` and
+        `clamp_length`. The window is of the memory's length, as the authors
+        have it, so that the segments' length does not matter.
+        """
+        segment_length = self.eval_segment_length or self.train_segment
+        memory_length = self.eval_memory_length
+        if memory_length is None:
+            memory_length = self.memory_length
+            if memory_length is None:
+                memory_length = self.train_segment
+            memory_length += self.train_segment - segment_length
+        return {
+            "segment_length": segment_length,
+            "memory_length": max(0, memory_length),
+            "attention_window": max(0, memory_length) or None,
+            "clamp_length": self.clamp_length,
+        }
 
 
 def train(options: Options) -> Result:
@@ -86,68 +136,39 @@ def train(options: Options) -> Result:
     documents = read_documents(options.files("train"), "train_files")
     tokenizer = options.make_tokenizer(documents)
     corpus = make_corpus(documents, tokenizer)
-    check(
-        len(corpus.token_ids) >= options.batch_size * options.window_length,
-        "`train_files` must have `batch_size` windows of `window_length` "
-        "tokens.",
-        train_files=options.train_files,
-        batch_size=options.batch_size,
-        window_length=options.window_length,
-        num_tokens=len(corpus.token_ids),
-    )
-    windows = ShuffledWindows(
-        corpus.token_ids,
-        length=options.window_length,
-        batch_size=options.batch_size,
+    validation = None
+    if files := options.files("validation"):
+        validation = read_corpus(files, tokenizer, "validation_files")
+    model_json = options.describe(
+        vocabulary_size=tokenizer.vocabulary_size,
+        window_length=options.train_segment,
         seed=options.seed,
     )
+    if options.model == "transformer_xl":
+        arguments = train_on_streams(options, corpus, validation, model_json)
+    else:
+        arguments = train_on_windows(options, corpus, validation)
     logging.info(
-        "training text: %d files, %d bytes, %d tokens of %d kinds, %d steps "
-        "an epoch",
+        "training text: %d files, %d bytes, %d tokens of %d kinds",
         len(corpus.documents),
         corpus.num_bytes,
         len(corpus.token_ids),
         tokenizer.vocabulary_size,
-        windows.steps_per_epoch,
     )
-    fingerprint = {
-        "train_sha256": corpus.sha256,
-        "window_length": options.window_length,
-    }
-    make_validation_set = None
-    if validation_files := options.files("validation"):
-        validation = read_corpus(
-            validation_files, tokenizer, "validation_files"
-        )
-        make_validation_set = functools.partial(
-            scored_windows,
-            validation.token_ids[: options.validation_tokens],
-            length=options.window_length,
-            # Rows do not depend on each other, and these have no gradient.
-            batch_size=4 * options.batch_size,
-        )
+    fingerprint = arguments.pop("data_fingerprint")
+    fingerprint["train_sha256"] = corpus.sha256
+    if validation is not None:
         fingerprint["validation_sha256"] = validation.sha256
         fingerprint["validation_tokens"] = options.validation_tokens
     run = RunDirectory(options.run_dir)
     result = fit(
         options,
-        model_json=options.describe(
-            vocabulary_size=tokenizer.vocabulary_size,
-            window_length=options.window_length,
-            seed=options.seed,
-        ),
-        make_train_set=windows.dataset,
-        make_validation_set=make_validation_set,
-        loss={
-            "logits": keras.losses.SparseCategoricalCrossentropy(
-                from_logits=True, reduction="mean_with_sample_weight"
-            )
-        },
-        make_metrics=lambda: {"logits": [BitsPerToken()]},
+        model_json=model_json,
         # Counts tokens alike on one device and on many, unlike the loss.
         monitor="val_bits_per_token",
         data_fingerprint=fingerprint,
         write_files=lambda folder: tokenizer.save(folder / "text"),
+        **arguments,
     )
     plot_learning_curve(run.history, run.path / "learning_curve.png")
     logging.info(

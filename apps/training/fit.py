@@ -40,7 +40,8 @@ class Result:
     """What a training has come to.
 
     Attributes:
-        model: The model with its last weights; the best are in `model.keras`.
+        model: The functional model with its last weights; the best are in
+            `model.keras`.
         step: Steps done.
         history: The rows of `history.csv`.
         training_seconds: Time in `fit`, over all starts of the run, without
@@ -95,12 +96,15 @@ def fit(
             function of the step alone: `make_train_set(k)` gives what
             `make_train_set(0).skip(k)` gives. It is endless, or long enough
             for all steps.
-        loss: What `compile` takes as `loss`, without variables of its own.
+        loss: What `compile` takes as `loss`, without variables of its own;
+            None for a model that has its loss and its metrics itself.
         make_metrics: Returns what `compile` takes as `weighted_metrics`. Made
             by a function, since metrics have variables and those belong to the
             strategy.
-        make_model: Returns the model, functional and not compiled;
-            `keras_xf.models.build(model_json)` by default.
+        make_model: Returns the model, functional and not compiled, or one with
+            state of its own that trains the functional model which it has as
+            its attribute `inner`; `keras_xf.models.build(model_json)` by
+            default.
         make_validation_set: Returns a finite data set to validate on.
         monitor: The metric of the validation that decides which model is the
             best, and about early stopping.
@@ -198,7 +202,7 @@ def fit(
             checkpointing.stopped_because,
         )
     return Result(
-        model=model,
+        model=getattr(model, "inner", model),
         step=clock.step,
         history=history.rows,
         training_seconds=clock.seconds,
@@ -228,7 +232,7 @@ def _set_variables(model, options, model_json, start, make_train_set):
         The checkpoint with nothing else than that.
     """
     metrics, others = state.split_metrics(start.arrays)
-    if metrics:
+    if metrics and not state.fits(state.metric_variables(model), metrics):
         # The epoch was cut off. Its metrics have no variables yet to restore:
         # Keras makes them in the first step, of training or of evaluation.
         model.evaluate(make_train_set(start.step).take(1), verbose=0)

@@ -35,6 +35,8 @@ def load_initial_weights(
         init_from=str(path),
     )
     other = load_model(file, "init_from")
+    # What a model remembers of its training is no weight.
+    model = getattr(model, "inner", model)
     # Not `variables`: the state of seeds is no weight.
     variables = state.named_variables("model", model.weights)
     arrays = state.read_variables(state.named_variables("model", other.weights))

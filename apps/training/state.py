@@ -56,9 +56,17 @@ def split_metrics(arrays: dict[str, np.ndarray]) -> tuple[dict, dict]:
 
 
 def read_variables(variables: dict) -> dict[str, np.ndarray]:
-    """Copies the values of variables."""
+    """Copies the values of variables.
+
+    Of a variable that has a value of its own on each replica, the values of
+    all replicas are stacked.
+    """
     return {
-        name: np.array(keras.ops.convert_to_numpy(variable))
+        name: np.array(
+            [value.numpy() for value in _replicas(variable)]
+            if _replicas(variable)
+            else keras.ops.convert_to_numpy(variable)
+        )
         for name, variable in variables.items()
     }
 
@@ -95,7 +103,11 @@ def assign_variables(
         ],
     )
     for name, variable in variables.items():
-        variable.assign(arrays[name])
+        if replicas := _replicas(variable):
+            for value, array in zip(replicas, arrays[name], strict=True):
+                value.assign(array)
+        else:
+            variable.assign(arrays[name])
 
 
 def read_callbacks(callbacks: list) -> dict[str, dict]:
@@ -127,8 +139,24 @@ def assign_callbacks(callbacks: list, state: dict[str, dict]) -> None:
             setattr(callback, attribute, _from_json(value))
 
 
+def _replicas(variable):
+    """The values of a variable that replicas do not share, else none."""
+    own = (
+        getattr(variable, "synchronization", None) == "on_read"
+        and variable.aggregation == "none"
+    )
+    return getattr(variable.value, "values", ()) if own else ()
+
+
 def _forms(variables):
-    return {n: f"{v.dtype} {v.shape}" for n, v in variables.items()}
+    return {n: _form(v) for n, v in variables.items()}
+
+
+def _form(variable):
+    shape = tuple(variable.shape)
+    if replicas := _replicas(variable):
+        shape = (len(replicas), *shape)
+    return f"{variable.dtype} {shape}"
 
 
 def _named_callbacks(callbacks):
