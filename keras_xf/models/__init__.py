@@ -17,6 +17,7 @@ from keras_xf.models.transformer_xl import build_transformer_xl_scorer
 from keras_xf.models.transformer_xl import build_transformer_xl_step
 from keras_xf.models.transformer_xl import initial_memory
 from keras_xf.models.transformer_xl import transformer_xl_variant
+from keras_xf.models.transformer_xl_presets import transformer_xl_preset
 
 __all__ = [
     "BUILDERS",
@@ -34,6 +35,7 @@ __all__ = [
     "build_transformer_xl_step",
     "fix_rotations",
     "initial_memory",
+    "transformer_xl_preset",
     "transformer_xl_variant",
     "with_memory",
 ]
