@@ -20,6 +20,27 @@ def memory_of(arrays):
     return arrays["mems"].transpose(2, 0, 1, 3)
 
 
+def zeros(config, dtype="float32"):
+    """The memory that the peer begins with, of two rows."""
+    size = config["mem_len"]
+    return {
+        "memory": np.zeros(
+            (2, config["n_layer"], size, config["d_model"]), dtype
+        ),
+        "memory_length": np.full(2, size, "int32"),
+    }
+
+
+def inputs_of(token_ids, memory):
+    """Inputs of a converted model, after what it last returned."""
+    return {
+        "token_ids": token_ids,
+        "length": np.full(len(token_ids), token_ids.shape[1], "int32"),
+        "memory": memory["memory"],
+        "memory_length": memory["memory_length"],
+    }
+
+
 def oracle_options(config):
     """What a configuration is to the oracle."""
     return {
