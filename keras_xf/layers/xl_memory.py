@@ -103,18 +103,22 @@ class XLMemory(keras.layers.Layer):
             "memory",
             memory_shape,
             "(batch, ..., memory_length, dim)",
-            dim=inputs_shape[-1],
+            dim=None,
         )
-        expected = (*inputs_shape[:-2], self.memory_length, inputs_shape[-1])
         check(
-            len(memory_shape) == len(expected)
+            memory_shape[-2] == self.memory_length,
+            "`memory` must hold the layer's `memory_length` positions.",
+            shape=tuple(memory_shape),
+            memory_length=self.memory_length,
+        )
+        expected = (*memory_shape[:-2], None, memory_shape[-1])
+        check(
+            len(inputs_shape) == len(expected)
             and all(
                 None in pair or pair[0] == pair[1]
-                for pair in zip(memory_shape, expected, strict=True)
+                for pair in zip(inputs_shape, expected, strict=True)
             ),
-            "`memory` must be like `inputs` but for its length, which is the "
-            "layer's `memory_length`.",
+            "`inputs` must be like `memory` but for the length.",
+            shape=tuple(inputs_shape),
             memory=tuple(memory_shape),
-            inputs=tuple(inputs_shape),
-            memory_length=self.memory_length,
         )

@@ -258,8 +258,10 @@ class _Memory:
 
     def reset(self):
         # What is not real is not read.
-        length = self._variables["memory_length"]
-        length.assign(ops.zeros_like(length))
+        length = self._variables["memory_length"].value
+        # One by one: replicas' own values have nothing to show as one value.
+        for own in getattr(length, "values", [length]):
+            own.assign(ops.zeros(own.shape, own.dtype))
 
 
 class _Given(keras.losses.Loss):

@@ -558,6 +558,113 @@ CASES = {
             "test_precisions_agree": "its output is boolean",
         },
     ),
+    "RelativeAttention": Case(
+        make=lambda **kwargs: layers.RelativeAttention(
+            **{
+                "num_heads": 2,
+                "key_dim": 4,
+                "value_dim": 3,
+                "biases_initializer": "glorot_uniform",
+                **kwargs,
+            }
+        ),
+        inputs={"inputs": SEQUENCE, "padding_mask": Mask((None, None))},
+        bad_arguments={
+            "num_heads": 0,
+            "key_dim": -1,
+            "value_dim": 0,
+            "clamp_length": 0,
+            "attention_window": 0,
+            "dropout": 1.0,
+        },
+        bad_shapes=BAD_SEQUENCES,
+        dropout={"dropout": 0.5},
+    ),
+    "RelativeAttention, with a memory and a window": Case(
+        make=lambda **kwargs: layers.RelativeAttention(
+            **{
+                "num_heads": 2,
+                "key_dim": 4,
+                "clamp_length": 4,
+                "attention_window": 5,
+                "use_bias": True,
+                "biases_initializer": "glorot_uniform",
+                **kwargs,
+            }
+        ),
+        inputs={
+            "inputs": SEQUENCE,
+            "memory": Floats((None, 6, 8)),
+            "memory_length": Ids((None,), high=7),
+            "padding_mask": Mask((None, None)),
+        },
+        bad_shapes=BAD_SEQUENCES,
+        dropout={"dropout": 0.5},
+        exceptions={
+            "test_padding_does_not_matter": "a memory is as long as it is; "
+            "tested beside it",
+        },
+    ),
+    "RelativeAttention, a step with a state": Case(
+        make=lambda **kwargs: layers.RelativeAttention(
+            **{
+                "num_heads": 2,
+                "key_dim": 4,
+                "biases_initializer": "glorot_uniform",
+                **kwargs,
+            }
+        ),
+        inputs={
+            "inputs": SEQUENCE,
+            "padding_mask": Mask((None, None)),
+            "state": {
+                "key": Floats((None, 2, 12, 4)),
+                "value": Floats((None, 2, 12, 4)),
+                "positions": Floats((None, 2, 14, 4)),
+                "position": Ids((None,), high=5),
+            },
+        },
+        bad_shapes=BAD_SEQUENCES,
+        exceptions={
+            "test_padding_does_not_matter": "a state keeps what came last",
+            "test_export_serves_the_same": "served outputs cannot be nested",
+        },
+    ),
+    "RelativeBiases": Case(
+        make=lambda **kwargs: layers.RelativeBiases(
+            **{
+                "num_heads": 2,
+                "key_dim": 4,
+                "biases_initializer": "glorot_uniform",
+                **kwargs,
+            }
+        ),
+        inputs={"inputs": SEQUENCE},
+        bad_arguments={"num_heads": 0, "key_dim": -1},
+        length_axis=None,
+        exceptions={
+            "test_gradients_equal_central_differences": "what is given only "
+            "places it in a model",
+            "test_any_batch_and_length": "its outputs have no batch",
+            "test_replicas_agree_with_one_device": "its outputs have no batch",
+        },
+    ),
+    "RelativePositions": Case(
+        make=lambda **kwargs: layers.RelativePositions(
+            **{"clamp_length": 9, **kwargs}
+        ),
+        inputs={"inputs": SEQUENCE, "memory": Floats((None, 2, 6, 8))},
+        bad_arguments={"clamp_length": 0, "dropout": 1.0},
+        bad_shapes=BAD_SEQUENCES,
+        dropout={"dropout": 0.5},
+        length_axis=None,
+        exceptions={
+            "test_gradients_equal_central_differences": "its output depends "
+            "on shapes alone",
+            "test_any_batch_and_length": "its output has no batch",
+            "test_replicas_agree_with_one_device": "its output has no batch",
+        },
+    ),
     "Residual": Case(
         make=lambda **kwargs: layers.Residual(
             **{
@@ -681,6 +788,24 @@ CASES = {
         bad_shapes=((3, 7, 5),),
         exceptions={
             "test_mixed_precision": "logits are float32 under every policy",
+        },
+    ),
+    "XLMemory": Case(
+        make=lambda **kwargs: layers.XLMemory(**{"memory_length": 4, **kwargs}),
+        inputs={
+            "inputs": Floats((None, 2, None, 8)),
+            "memory": Floats((None, 2, 4, 8)),
+            "memory_length": Ids((None,), high=5),
+            "length": Lengths(),
+        },
+        bad_arguments={"memory_length": -1},
+        bad_shapes=((3, 7, 8), (3, 2, 7, 5), (3, 3, 7, 8)),
+        length_axis=None,
+        exceptions={
+            "test_gradients_equal_central_differences": "no gradient goes "
+            "through a memory",
+            "test_mixed_precision": "a memory stays as precise as it is",
+            "test_precisions_agree": "a memory stays as precise as it is",
         },
     ),
 }
