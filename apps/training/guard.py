@@ -5,6 +5,7 @@ import math
 import keras
 import tensorflow as tf
 
+from apps.training import state
 from apps.training.checkpoints import Checkpoints
 from apps.training.exits import NonFiniteError
 from keras_xf.checks import check
@@ -73,7 +74,13 @@ class Guard(keras.callbacks.Callback):
     def _find_finite(self):
         return tf.stack(
             [
-                tf.reduce_all(keras.ops.isfinite(variable))
+                tf.reduce_all(
+                    [
+                        tf.reduce_all(keras.ops.isfinite(value))
+                        for value in state.replica_values(variable)
+                        or [variable]
+                    ]
+                )
                 for variable in self._variables
             ]
         )

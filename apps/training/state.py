@@ -63,12 +63,29 @@ def read_variables(variables: dict) -> dict[str, np.ndarray]:
     """
     return {
         name: np.array(
-            [value.numpy() for value in _replicas(variable)]
-            if _replicas(variable)
+            [value.numpy() for value in replica_values(variable)]
+            if replica_values(variable)
             else keras.ops.convert_to_numpy(variable)
         )
         for name, variable in variables.items()
     }
+
+
+def replica_values(variable) -> tuple:
+    """Returns the values of a variable that replicas do not share.
+
+    Args:
+        variable: A Keras variable.
+
+    Returns:
+        A variable of TensorFlow for each replica; none where one value is all
+        that the variable has.
+    """
+    own = (
+        getattr(variable, "synchronization", None) == "on_read"
+        and variable.aggregation == "none"
+    )
+    return getattr(variable.value, "values", ()) if own else ()
 
 
 def fits(variables: dict, arrays: dict[str, np.ndarray]) -> bool:
@@ -103,7 +120,7 @@ def assign_variables(
         ],
     )
     for name, variable in variables.items():
-        if replicas := _replicas(variable):
+        if replicas := replica_values(variable):
             for value, array in zip(replicas, arrays[name], strict=True):
                 value.assign(array)
         else:
@@ -139,22 +156,13 @@ def assign_callbacks(callbacks: list, state: dict[str, dict]) -> None:
             setattr(callback, attribute, _from_json(value))
 
 
-def _replicas(variable):
-    """The values of a variable that replicas do not share, else none."""
-    own = (
-        getattr(variable, "synchronization", None) == "on_read"
-        and variable.aggregation == "none"
-    )
-    return getattr(variable.value, "values", ()) if own else ()
-
-
 def _forms(variables):
     return {n: _form(v) for n, v in variables.items()}
 
 
 def _form(variable):
     shape = tuple(variable.shape)
-    if replicas := _replicas(variable):
+    if replicas := replica_values(variable):
         shape = (len(replicas), *shape)
     return f"{variable.dtype} {shape}"
 
