@@ -68,6 +68,9 @@ class RelativeAttention(MultiHeadLayer):
             position bias.
         state: None, or what `initial_state` or the last call returned; it is
             in the memory's place.
+        stop_memory_gradient: Whether to keep gradients out of the memory. One
+            that was normalized has been cut off before, by `Residual`, whose
+            normalization learns from it.
         mask: The mask that Keras passes on; joined with `padding_mask`.
         training: Whether to drop attention weights.
 
@@ -152,6 +155,7 @@ class RelativeAttention(MultiHeadLayer):
         positions=None,
         biases=None,
         state=None,
+        stop_memory_gradient=True,
         mask=None,
         training=False,
     ):
@@ -161,7 +165,9 @@ class RelativeAttention(MultiHeadLayer):
         query = self._project(self.query, inputs, self.key_dim)
         source = inputs
         if memory is not None:
-            memory = ops.stop_gradient(ops.cast(memory, inputs.dtype))
+            memory = ops.cast(memory, inputs.dtype)
+            if stop_memory_gradient:
+                memory = ops.stop_gradient(memory)
             source = ops.concatenate([memory, inputs], axis=1)
         dim = self.key_dim + self._value_dim
         key, value = ops.split(
@@ -304,7 +310,8 @@ class RelativeAttention(MultiHeadLayer):
                 "`positions` must not be given beside a `state`.",
                 positions=positions,
             )
-            if state["positions"].shape[2] == key.shape[2] + 1:
+            # In a graph the number of keys may be unknown.
+            if key.shape[2] == state["positions"].shape[2] - 1:
                 return state["positions"]
         if positions is None:
             positions = self._own_positions(source_length)
