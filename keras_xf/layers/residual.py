@@ -1,6 +1,7 @@
 """Residual connection around a layer, with its normalization."""
 
 import keras
+from keras import ops
 
 from keras_xf.checks import check
 from keras_xf.checks import check_shape
@@ -16,7 +17,8 @@ class Residual(keras.layers.Layer):
     `norm(x + dropout(layer(x)))`.
 
     Masks are the inner layer's matter: they reach it by keyword. So does a
-    `memory`, of earlier inputs, which is normalized where they are.
+    `memory`, of earlier inputs, which is normalized where they are; no gradient
+    goes into it.
 
     Args:
         layer: A layer of one input whose output has its shape. If it returns a
@@ -93,8 +95,12 @@ class Residual(keras.layers.Layer):
         if self.norm_first:
             x = self.norm(inputs)
             if kwargs.get("memory") is not None:
-                # What the layer reads before its inputs, and like them.
-                kwargs["memory"] = self.norm(kwargs["memory"])
+                # What the layer reads before its inputs, and like them. No
+                # gradient goes into it, but those of the normalization come
+                # from it too.
+                memory = ops.stop_gradient(kwargs["memory"])
+                kwargs["memory"] = self.norm(memory)
+                kwargs["stop_memory_gradient"] = False
         outputs = self.layer(x, **kwargs)
         outputs, *rest = outputs if isinstance(outputs, tuple) else (outputs,)
         check(
