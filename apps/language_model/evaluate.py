@@ -4,6 +4,14 @@ Usage:
 
     python -m apps.language_model.evaluate --run_dir=runs/stdlib
 
+    python -m apps.language_model.evaluate --run_dir=runs/xl \
+        --segment_length=64 --memory_length=640 --clamp_length=400
+
+A Transformer-XL reads the text in order, in segments, with its memory
+(`--method=stream`); all others see windows that move over the text
+(`--method=sliding_window`), which with `--stride=1` is the exact and slow way
+of models without a memory, and can be asked of a Transformer-XL too.
+
 Prints one JSON object on stdout, and nothing else there: `bits_per_byte`,
 `bits_per_character`, `bits_per_token`, `perplexity` (of tokens), `bytes`,
 `characters`, `tokens`.
@@ -16,11 +24,13 @@ test text of WikiText-2). One more, which costs next to nothing, ends each file.
 import dataclasses
 import json
 import math
+from typing import Literal
 
 from apps.language_model.corpus import Corpus
 from apps.language_model.corpus import read_corpus
 from apps.language_model.scoring import Score
 from apps.language_model.scoring import score_corpus
+from apps.language_model.stream_scoring import score_streams
 from apps.language_model.train import Options as TrainOptions
 from apps.training import NonFiniteError
 from apps.training import RunDirectory
@@ -41,25 +51,64 @@ class Options:
     files: tuple[str, ...] = option(
         "Text files, plain, .gz or .xz; the run's test files if empty.", ()
     )
-    window_length: int | None = option(
-        "Tokens the model sees at once; as in training if none.", None
-    )
-    stride: int | None = option(
-        "Tokens from window to window: the smaller, the more context and the "
-        "more work; half a window if none.",
+    method: Literal["stream", "sliding_window"] | None = option(
+        "How the text is read; stream for a transformer_xl and sliding_window "
+        "for others if none.",
         None,
     )
-    batch_size: int = option("Windows at once.", 32)
+    batch_size: int | None = option(
+        "Rows of a stream, each of which begins with a blank memory, or "
+        "windows at once; 10 and 32 if none.",
+        None,
+    )
+    window_length: int | None = option(
+        "Windows: tokens the model sees at once; as in training if none.", None
+    )
+    stride: int | None = option(
+        "Windows: tokens from window to window: the smaller, the more context "
+        "and the more work; half a window if none.",
+        None,
+    )
+    segment_length: int | None = option(
+        "Stream: tokens of a row at once; as in the run's validation if none.",
+        None,
+    )
+    memory_length: int | None = option(
+        "Stream: positions before a segment that each layer sees; as in the "
+        "run's validation if none.",
+        None,
+    )
+    attention_window: int | None = option(
+        "Stream: positions that each position sees in a layer, itself the "
+        "first; memory_length if none, without limit if 0.",
+        None,
+    )
+    clamp_length: int | None = option(
+        "Transformer_xl: distances beyond it count as it; as in the run's "
+        "validation if none, without limit if 0.",
+        None,
+    )
     num_hashes: int | None = option(
         "Rounds of hashing of a reformer; as in training if none.", None
     )
+    jit_compile: bool = option("Use XLA.", False)
 
     def __post_init__(self):
-        for name in ("window_length", "stride", "batch_size", "num_hashes"):
+        for name in (
+            *("window_length", "stride", "batch_size", "num_hashes"),
+            "segment_length",
+        ):
             value = getattr(self, name)
             check(
                 value is None or value > 0,
                 f"`{name}` must be positive.",
+                **{name: value},
+            )
+        for name in ("memory_length", "attention_window", "clamp_length"):
+            value = getattr(self, name)
+            check(
+                value is None or value >= 0,
+                f"`{name}` must not be negative.",
                 **{name: value},
             )
 
@@ -87,19 +136,30 @@ def evaluate(options: Options) -> tuple[Score, Corpus]:
         "`files` must not be empty: the run has no test files.",
         files=options.files,
     )
-    window_length, stride = _window(options, train_options, run)
+    method = _method(options, run)
     corpus = read_corpus(
         files,
         load_tokenizer(run.path / "text"),
         flag="files" if options.files else "test_files",
     )
-    score = score_corpus(
-        _load_model(options, run),
-        corpus,
-        window_length=window_length,
-        stride=stride,
-        batch_size=options.batch_size,
-    )
+    if method == "stream":
+        score = score_streams(
+            load_model(run.model, "run_dir"),
+            corpus,
+            **stream_settings(options, train_options),
+            batch_size=options.batch_size or 10,
+            jit_compile=options.jit_compile,
+        )
+    else:
+        window_length, stride = _window(options, train_options, run)
+        score = score_corpus(
+            _load_model(options, train_options, run),
+            corpus,
+            window_length=window_length,
+            stride=stride,
+            batch_size=options.batch_size or 32,
+            jit_compile=options.jit_compile,
+        )
     for name in ("bits_per_byte", "bits_per_token", "perplexity"):
         if not math.isfinite(getattr(score, name)):
             raise NonFiniteError(
@@ -108,11 +168,65 @@ def evaluate(options: Options) -> tuple[Score, Corpus]:
     return score, corpus
 
 
+def stream_settings(options: Options, train_options: TrainOptions) -> dict:
+    """Returns how a stream is read, as `score_streams` takes it.
+
+    Args:
+        options: Options, which have `segment_length`, `memory_length`,
+            `attention_window` and `clamp_length`.
+        train_options: Those of the run.
+    """
+    settings = train_options.evaluation
+    if options.memory_length is not None:
+        settings["memory_length"] = options.memory_length
+        settings["attention_window"] = options.memory_length or None
+    if options.attention_window is not None:
+        settings["attention_window"] = options.attention_window or None
+    if options.segment_length is not None:
+        settings["segment_length"] = options.segment_length
+    if options.clamp_length is not None:
+        settings["clamp_length"] = options.clamp_length or None
+    return settings
+
+
+def _method(options, run):
+    """Returns how the text is read, which the other options have to suit."""
+    builder = run.read_model_json()["builder"]
+    has_memory = builder == "build_transformer_xl"
+    method = options.method or ("stream" if has_memory else "sliding_window")
+    check(
+        has_memory or method == "sliding_window",
+        "`method` must be sliding_window for a model without a memory.",
+        method=method,
+        model=builder,
+    )
+    check(
+        has_memory or options.clamp_length is None,
+        "`clamp_length` must be none for a model without relative positions.",
+        clamp_length=options.clamp_length,
+        model=builder,
+    )
+    others = {
+        "stream": ("window_length", "stride", "num_hashes"),
+        "sliding_window": (
+            *("segment_length", "memory_length", "attention_window"),
+        ),
+    }
+    for name in others[method]:
+        value = getattr(options, name)
+        check(
+            value is None,
+            f"`{name}` must be none where `method` is {method}.",
+            **{name: value},
+        )
+    return method
+
+
 def _window(options, train_options, run):
     """Returns length and stride of the windows."""
     window_length = options.window_length
     if window_length is None:
-        window_length = train_options.window_length
+        window_length = train_options.train_segment
     stride = options.stride
     if stride is None:
         stride = max(1, window_length // 2)
@@ -133,9 +247,12 @@ def _window(options, train_options, run):
     return window_length, stride
 
 
-def _load_model(options, run):
+def _load_model(options, train_options, run):
     """Returns the model, or a variant of it with the same weights."""
     model = load_model(run.model, "run_dir")
+    if "memory" in model.input:
+        clamp_length = stream_settings(options, train_options)["clamp_length"]
+        return models.transformer_xl_variant(model, clamp_length=clamp_length)
     if options.num_hashes is None:
         return model
     description = run.read_model_json()
