@@ -60,7 +60,7 @@ def test_log_probs_and_memories_equal_the_peers(recorded, case):
             assert list(outputs["memory_length"].numpy()) == [8, 8]
 
 
-@pytest.mark.parametrize("case", ["window"])
+@pytest.mark.parametrize("case", ["window", "norm_first"])
 def test_loss_and_gradients_equal_the_peers(recorded, case):
     arrays = under(recorded, case)
     config = config_of(arrays)
