@@ -57,6 +57,8 @@ FILES_ON_TENSORFLOW = {
     "keras_xf.ops.block_masks": "what blockwise attention is made of",
     "keras_xf.ops.block_passes": "what blockwise attention is made of",
     "keras_xf.ops.blockwise_attention": "custom gradients, loops of blocks",
+    "keras_xf.ops.chosen_cross_entropy": "a custom gradient of its own loops",
+    "keras_xf.ops.chosen_rows": "a loop of as many rounds as it takes",
     "keras_xf.ops.chunk_lot": "slices of open shapes",
     "keras_xf.ops.chunk_lots": "a loop that runs several lots at once",
     "keras_xf.ops.chunk_rows": "slices of open shapes, sums by scattering",

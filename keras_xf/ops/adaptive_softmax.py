@@ -8,6 +8,7 @@ import dataclasses
 
 from keras import ops
 
+from keras_xf.ops.chosen_cross_entropy import chosen_cross_entropy
 from keras_xf.ops.logits import wide_dtype
 
 
@@ -77,35 +78,51 @@ def log_probs(hidden, bins):
     return ops.concatenate(parts, axis=-1)
 
 
-def nll(hidden, bins, target_ids):
+def nll(hidden, bins, target_ids, block_length: int | None = None):
     """Negative log-likelihoods of tokens.
+
+    Beside the logits of the first bin no others are made than those of the
+    bin that a token is in. First derivatives only.
 
     Args:
         hidden: Float tensor `(rows, dim)`.
         bins: As in `log_probs`.
         target_ids: Integer tensor `(rows,)`.
+        block_length: Rows whose logits are made at a time, as in
+            `chosen_cross_entropy`.
 
     Returns:
         Tensor `(rows,)` in float32 or wider.
     """
     head, *tails = bins
     num_common = head.size - len(tails)
+    # Ids beyond the last bin are not those of entries either, and noticed.
     entry, start = target_ids, num_common
     total = 0.0
-    for place, tail in enumerate(tails):
+    for place, tail in enumerate(tails, num_common):
         row = target_ids - start
-        is_here = row >= 0
-        row = ops.maximum(row, 0)
-        if place < len(tails) - 1:
-            # The last bin's end is open, for ids beyond to be noticed.
-            is_here = ops.logical_and(is_here, row < tail.size)
-            row = ops.minimum(row, tail.size - 1)
-        within = _cross_entropy(tail.logits(hidden), row)
-        total += ops.where(is_here, within, ops.zeros_like(within))
-        entry = ops.where(is_here, num_common + place, entry)
+        is_here = ops.logical_and(row >= 0, row < tail.size)
+        total += chosen_cross_entropy(
+            *_join_bias(tail, tail.project(hidden)),
+            ops.clip(row, 0, tail.size - 1),
+            is_here,
+            block_length=block_length,
+        )
+        entry = ops.where(is_here, place, entry)
         start += tail.size
-    return total + _cross_entropy(head.logits(hidden), entry)
+    return total + ops.sparse_categorical_crossentropy(
+        entry, head.logits(hidden), from_logits=True
+    )
 
 
-def _cross_entropy(logits, ids):
-    return ops.sparse_categorical_crossentropy(ids, logits, from_logits=True)
+def _join_bias(tail, vectors):
+    """Vectors and table, wider by the bias."""
+    wide = wide_dtype(vectors.dtype)
+    vectors, table, bias = (
+        ops.cast(x, wide) for x in (vectors, tail.table, tail.bias)
+    )
+    ones = ops.ones_like(vectors[:, :1])
+    return (
+        ops.concatenate([vectors, ones], axis=1),
+        ops.concatenate([table, bias[:, None]], axis=1),
+    )

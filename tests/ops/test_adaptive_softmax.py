@@ -89,12 +89,16 @@ def test_extreme_logits_stay_finite():
     hidden = vocabulary.hidden * 1e4
     bins = vocabulary.bins()
     assert np.all(np.isfinite(adaptive_softmax.log_probs(hidden, bins)))
+    sources = [
+        tf.constant(hidden),
+        *(x for each in bins for x in (each.table, each.bias)),
+    ]
     with tf.GradientTape() as tape:
-        inputs = tf.constant(hidden)
-        tape.watch(inputs)
-        nll = adaptive_softmax.nll(inputs, bins, vocabulary.target_ids)
+        tape.watch(sources)
+        nll = adaptive_softmax.nll(sources[0], bins, vocabulary.target_ids)
     assert np.all(np.isfinite(nll))
-    assert np.all(np.isfinite(tape.gradient(nll, inputs)))
+    for gradient in tape.gradient(nll, sources):
+        assert np.all(np.isfinite(gradient))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
