@@ -193,6 +193,79 @@ def test_blocks_are_taken_from_a_length_on(
         assert np.all(outputs == blockwise)
 
 
+def test_a_bias_is_added_to_scaled_logits(tensors):
+    query, key, value = tensors
+    bias = np.random.default_rng(2).normal(size=(BATCH, HEADS, TARGET, SOURCE))
+    outputs = attention.attend(
+        query, key, value, logit_bias=bias, padding_mask=PADDING_MASK
+    )
+    logits = query @ np.swapaxes(key, -1, -2) / np.sqrt(8) + bias
+    powers = np.exp(logits) * PADDING_MASK[:, None, None]
+    weights = powers / powers.sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(outputs, weights @ value, atol=1e-12)
+
+
+def test_a_bias_does_not_unmask(tensors):
+    bias = np.zeros((BATCH, HEADS, TARGET, SOURCE))
+    masks = {"causal": True, "padding_mask": PADDING_MASK}
+    expected = attention.attend(*tensors, **masks)
+    visible = attention.combine_masks(
+        target_length=TARGET, source_length=SOURCE, **masks
+    )
+    for hidden in (1e9, -1e9):
+        outputs = attention.attend(
+            *tensors, logit_bias=np.where(visible, bias, hidden), **masks
+        )
+        np.testing.assert_allclose(outputs, expected, atol=1e-12)
+
+
+def test_a_bias_keeps_half_precision(tensors):
+    query, key, value = (tf.constant(x, "float16") for x in tensors)
+    bias = tf.ones((BATCH, HEADS, TARGET, SOURCE), "float32")
+    outputs = attention.attend(query, key, value, logit_bias=bias)
+    assert outputs.dtype == "float16"
+    np.testing.assert_allclose(
+        outputs, attention.attend(query, key, value), atol=5e-3
+    )
+
+
+def test_a_bias_has_a_gradient(tensors):
+    bias = tf.Variable(
+        np.random.default_rng(2).normal(size=(BATCH, HEADS, TARGET, SOURCE))
+    )
+    direction = np.random.default_rng(3).normal(size=bias.shape)
+
+    def loss():
+        outputs = attention.attend(*tensors, logit_bias=bias, causal=True)
+        return tf.reduce_sum(outputs**2)
+
+    with tf.GradientTape() as tape:
+        value = loss()
+    gradient = tape.gradient(value, bias)
+    values = []
+    for step in (1e-6, -1e-6):
+        bias.assign_add(step * direction)
+        values.append(loss())
+        bias.assign_sub(step * direction)
+    np.testing.assert_allclose(
+        tf.reduce_sum(gradient * direction),
+        (values[0] - values[1]) / 2e-6,
+        rtol=1e-6,
+    )
+
+
+def test_with_a_bias_there_is_the_plain_form_alone(tensors, telling_forms):
+    bias = np.zeros((1, 1, 1024, 1024), "float32")
+    query = tf.zeros((1, 1, 1024, 1))
+    assert np.all(attention.attend(query, query, query, logit_bias=bias) == 0)
+    with pytest.raises(ValueError) as error:
+        attention.attend(query, query, query, logit_bias=bias, blockwise=True)
+    assert str(error.value) == (
+        "`blockwise` must not be asked for beside a `logit_bias`. "
+        "Received: blockwise=True."
+    )
+
+
 def test_unknown_lengths_choose_when_they_are_known(telling_forms):
     spec = tf.TensorSpec([1, 1, None, 1])
 
