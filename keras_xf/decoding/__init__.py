@@ -54,6 +54,8 @@ from keras_xf.decoding.filters import keep_nucleus
 from keras_xf.decoding.generate import generate
 from keras_xf.decoding.noise import uniform_noise
 from keras_xf.decoding.prompts import prepend_bos
+from keras_xf.decoding.segments import read_segments
+from keras_xf.decoding.segments import score_segments
 
 __all__ = [
     "assert_sampling_inputs",
@@ -61,6 +63,8 @@ __all__ = [
     "greedy",
     "keep_nucleus",
     "prepend_bos",
+    "read_segments",
     "sample",
+    "score_segments",
     "uniform_noise",
 ]

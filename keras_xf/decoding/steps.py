@@ -29,6 +29,22 @@ def run_step(step, state, token_ids, length=None):
         "vocabulary's size known.",
         shape=str(logits.shape),
     )
+    return logits, keep_state_alike(state, next_state)
+
+
+def keep_state_alike(state, next_state):
+    """Checks the state that a step returns, and makes a loop take it.
+
+    Args:
+        state: What the step was given.
+        next_state: What it returns.
+
+    Returns:
+        The next state, whose static shapes are those of `state`.
+
+    Raises:
+        ValueError: If structure, shapes or dtypes differ.
+    """
     next_state = tf.nest.map_structure(tf.convert_to_tensor, next_state)
     check(
         _is_alike(state, next_state),
@@ -42,7 +58,7 @@ def run_step(step, state, token_ids, length=None):
         tf.nest.flatten(state), tf.nest.flatten(next_state), strict=True
     ):
         new.set_shape(old.shape)
-    return logits, next_state
+    return next_state
 
 
 def prefill(step, state, token_ids, length):

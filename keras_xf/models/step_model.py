@@ -35,6 +35,13 @@ class StepModel:
     max_length: int | None = None
     nll: Callable | None = None
 
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of tokens."""
+        outputs = self.model.output
+        name = "logits" if "logits" in outputs else "log_probs"
+        return outputs[name].shape[-1]
+
     def __call__(self, token_ids, state, length=None):
         """Takes the next positions of each row.
 

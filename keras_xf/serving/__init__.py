@@ -5,6 +5,7 @@ from keras_xf.serving.classifier import classifier_bundles
 from keras_xf.serving.language_model import language_model_bundles
 from keras_xf.serving.live_comparison import compare_with_live
 from keras_xf.serving.publish import publish
+from keras_xf.serving.transformer_xl import transformer_xl_bundles
 
 __all__ = [
     "Bundle",
@@ -12,4 +13,5 @@ __all__ = [
     "compare_with_live",
     "language_model_bundles",
     "publish",
+    "transformer_xl_bundles",
 ]

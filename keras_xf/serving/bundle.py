@@ -43,7 +43,8 @@ class Bundle:
         bad_requests: Requests that the graph must refuse, as pairs of a
             signature's name and a dict of arrays, by what is wrong with them.
         descriptions: What users are to read of the signatures: a sentence
-            each, by name, under "signatures", "inputs" and "outputs".
+            each, by name, under "signatures", "inputs" and "outputs". What is
+            something else in one signature is named "<signature>.<name>" there.
     """
 
     module: tf.Module

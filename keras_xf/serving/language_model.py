@@ -1,48 +1,10 @@
 """The bundles that a language model is served as."""
 
-import tensorflow as tf
-
 from keras_xf.models import StepModel
 from keras_xf.serving.bundle import Bundle
-from keras_xf.serving.language_model_requests import bad_requests
-from keras_xf.serving.language_model_requests import good_requests
-from keras_xf.serving.make_bundle import TEXT
-from keras_xf.serving.make_bundle import TOKENS
-from keras_xf.serving.make_bundle import make_bundle
-from keras_xf.serving.served_text import ServedText
+from keras_xf.serving.generation_bundles import generation_bundles
 from keras_xf.serving.served_tokens import ServedTokens
 from keras_xf.text import Tokenizer
-
-_SAMPLING = {
-    "seed": tf.TensorSpec([None, 2], tf.int32, "seed"),
-    "temperature": tf.TensorSpec([None], tf.float32, "temperature"),
-    "top_p": tf.TensorSpec([None], tf.float32, "top_p"),
-}
-# What users are to read.
-_DESCRIPTIONS = {
-    "signatures": {
-        "generate": "Continues prompts with the most probable tokens.",
-        "sample": "Continues prompts with tokens that are drawn.",
-        "score": "Gives the log-probabilities of the tokens themselves.",
-        "generate_text": "Continues texts with the most probable tokens.",
-        "sample_text": "Continues texts with tokens that are drawn.",
-    },
-    "inputs": {
-        "token_ids": "ids of the tokens, without BOS; padding may be any id",
-        "length": "number of tokens, without padding",
-        "text": "UTF-8, may be empty",
-        "seed": "the same seed draws the same tokens",
-        "temperature": "divides the logits; 0 takes the most probable token",
-        "top_p": "share of the probability to draw from, in (0, 1]",
-    },
-    "outputs": {
-        "token_ids": "ids of the new tokens, then PAD, which is 0",
-        "length": "number of new tokens, without padding",
-        "score": "sum of the log-probabilities of the tokens",
-        "log_probs": "of each token after those before it; 0 behind `length`",
-        "text": "the new text, without the prompt",
-    },
-}
 
 
 def language_model_bundles(
@@ -103,47 +65,4 @@ def language_model_bundles(
         top_k=top_k,
         max_prompt_length=max_prompt_length,
     )
-    text = ServedText(tokens, tokenizer)
-    tokens_signatures = {
-        "generate": (tokens.generate, TOKENS),
-        "sample": (tokens.sample, TOKENS | _SAMPLING),
-        "score": (tokens.score, TOKENS),
-    }
-    text_signatures = {
-        "generate_text": (text.generate_text, TEXT),
-        "sample_text": (text.sample_text, TEXT | _SAMPLING),
-    }
-    limits = {
-        "max_new_tokens": tokens.max_new_tokens,
-        "max_prompt_length": tokens.max_prompt_length,
-        "max_length": step_model.max_length,
-        "top_k": tokens.top_k,
-        "vocabulary_size": tokens.vocabulary_size,
-    }
-    requests = good_requests(tokenizer, tokens.max_prompt_length)
-    refused = bad_requests(tokens.vocabulary_size)
-    return {
-        "tokens": make_bundle(
-            tokens,
-            tokens_signatures,
-            "generate",
-            requests,
-            _DESCRIPTIONS,
-            tokenizers={"text": tokenizer},
-            limits=limits,
-            core_ops_only=True,
-            random_signatures=["sample"],
-            bad_requests=refused["tokens"],
-        ),
-        "text": make_bundle(
-            text,
-            text_signatures,
-            "generate_text",
-            requests,
-            _DESCRIPTIONS,
-            tokenizers={"text": tokenizer},
-            limits=limits,
-            random_signatures=["sample_text"],
-            bad_requests=refused["text"],
-        ),
-    }
+    return generation_bundles(tokens, tokenizer)

@@ -8,6 +8,7 @@ from keras_xf.serving.text_requests import longest_text
 from keras_xf.serving.text_requests import text_request
 from keras_xf.serving.text_requests import unknown_id_request
 from keras_xf.text import Tokenizer
+from keras_xf.text.special_ids import BOS
 
 _SHORT = 4
 
@@ -35,6 +36,48 @@ def good_requests(
         half = count_tokens(tokenizer, prompt) // 2
         batches.append([prompt, "", longest_text(tokenizer, half)])
     return [_request(tokenizer, batch) for batch in batches]
+
+
+def memory_requests(tokenizer: Tokenizer, memory) -> list[dict]:
+    """Makes requests that take a memory.
+
+    Args:
+        tokenizer: The tokenizer of the model.
+        memory: The model's input.
+
+    Returns:
+        Dicts of arrays: the beginning of a conversation, a later piece of one,
+        and three rows, one of them empty, with memories of several lengths.
+        Of one number all over, memories take no room in files.
+    """
+    size = memory.shape[2]
+    short, longer = SENTENCE[:_SHORT].rstrip(), SENTENCE
+    cases = [
+        ([short], [0]),
+        ([longer], [size]),
+        ([longer, "", short], [size // 2, 0, size]),
+    ]
+    made = []
+    for texts, lengths in cases:
+        request = text_request(tokenizer, texts)
+        del request["text"]
+        # Zeros tell that nothing is remembered, for those who read them.
+        value = 0.5 if max(lengths) else 0.0
+        made.append(
+            {
+                **request,
+                "memory": np.full(
+                    [len(texts), *memory.shape[1:]], value, memory.dtype
+                ),
+                "memory_length": np.array(lengths, np.int32),
+            }
+        )
+    first = made[0]
+    first["token_ids"] = np.pad(
+        first["token_ids"], [[0, 0], [1, 0]], constant_values=BOS
+    )
+    first["length"] = first["length"] + 1
+    return made
 
 
 def bad_requests(vocabulary_size: int) -> dict[str, dict]:

@@ -22,6 +22,8 @@ def make_bundle(
     default: str,
     requests: Sequence[Mapping],
     descriptions: Mapping[str, Mapping[str, str]],
+    *,
+    own_requests: Mapping[str, Sequence[Mapping]] | None = None,
     **others,
 ) -> Bundle:
     """Makes a bundle of functions, one of which is also `serving_default`.
@@ -34,6 +36,8 @@ def make_bundle(
         requests: Requests with what any of the signatures takes; each is given
             what it takes of them.
         descriptions: As in `Bundle`; may speak of other signatures too.
+        own_requests: Requests of signatures that take none of the `requests`,
+            by the signatures' names.
         **others: Further arguments of `Bundle`.
     """
     signatures = {
@@ -50,14 +54,16 @@ def make_bundle(
     # The same function under a second name: traced and saved once.
     signatures["serving_default"] = signatures[default]
     inputs["serving_default"] = inputs[default]
+    requests = {
+        name: [{key: request[key] for key in keys} for request in requests]
+        for name, keys in inputs.items()
+        if name not in (own_requests or {})
+    }
     sentences = descriptions["signatures"]
     return Bundle(
         module=module,
         signatures=signatures,
-        requests={
-            name: [{key: request[key] for key in keys} for request in requests]
-            for name, keys in inputs.items()
-        },
+        requests={**requests, **(own_requests or {})},
         descriptions={
             **descriptions,
             "signatures": {

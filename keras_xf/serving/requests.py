@@ -103,6 +103,34 @@ def real_tokens(token_ids, length, vocabulary_size):
     return token_ids[:, :longest]
 
 
+def real_memory(memory, memory_length):
+    """Asserts that memories are well formed, and clears what is not real.
+
+    Args:
+        memory: Float tensor `(batch, num_layers, size, dim)`.
+        memory_length: int32 tensor `(batch,)`, how many of the last positions
+            are real.
+
+    Returns:
+        Both; the memory is 0 where it is not real. What stands there may be
+        anything, also no number.
+    """
+    size = memory.shape[2]
+    is_wrong = (memory_length < 0) | (memory_length > size)
+    in_range = tf.debugging.Assert(
+        tf.logical_not(tf.reduce_any(is_wrong)),
+        [
+            f"`memory_length` must lie between 0 and {size}. Received:",
+            tf.boolean_mask(memory_length, is_wrong),
+        ],
+    )
+    with _after(in_range):
+        first = size - memory_length
+        is_real = tf.range(size) >= tf.expand_dims(first, axis=-1)
+        is_real = is_real[:, tf.newaxis, :, tf.newaxis]
+        return tf.where(is_real, memory, 0), tf.identity(memory_length)
+
+
 def _after(*assertions):
     # Where they run at once, assertions are None.
     return tf.control_dependencies([op for op in assertions if op is not None])

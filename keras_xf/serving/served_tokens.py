@@ -9,7 +9,9 @@ from keras_xf.decoding import assert_sampling_inputs
 from keras_xf.decoding import generate
 from keras_xf.decoding import greedy
 from keras_xf.decoding import prepend_bos
+from keras_xf.decoding import read_segments
 from keras_xf.decoding import sample
+from keras_xf.decoding import score_segments
 from keras_xf.models import StepModel
 from keras_xf.serving import requests
 
@@ -26,6 +28,9 @@ class ServedTokens(tf.Module):
         top_k: Most probable tokens that `sample` draws from; all if None.
         max_prompt_length: Longest prompt that is accepted, in tokens. By
             default as long as the model's positions allow.
+        segment_length: Most tokens of a row that are read or scored at once,
+            for a step model that has `nll`, and whose results do not depend on
+            how a row is cut; whole rows if None.
     """
 
     def __init__(
@@ -35,6 +40,7 @@ class ServedTokens(tf.Module):
         max_new_tokens: int,
         top_k: int | None = None,
         max_prompt_length: int | None = None,
+        segment_length: int | None = None,
     ):
         super().__init__(name="served_tokens")
         check(
@@ -75,11 +81,12 @@ class ServedTokens(tf.Module):
         self.max_new_tokens = max_new_tokens
         self.top_k = top_k
         self.max_prompt_length = max_prompt_length
+        self.segment_length = segment_length
 
     @property
     def vocabulary_size(self) -> int:
         """Number of tokens; ids that are served lie below it."""
-        return self.step_model.model.output["logits"].shape[-1]
+        return self.step_model.vocabulary_size
 
     def generate(self, token_ids, length):
         """Continues rows by the most probable tokens."""
@@ -125,17 +132,33 @@ class ServedTokens(tf.Module):
             )
         token_ids, length = prepend_bos(token_ids, length)
         batch_size, width = tf.unstack(tf.shape(token_ids))
+        state = self.step_model.initial_state(
+            batch_size, width + self.max_new_tokens - 1
+        )
+        if self.segment_length is not None:
+            state, token_ids, length = self._read(state, token_ids, length)
         return generate(
             self.step_model,
-            self.step_model.initial_state(
-                batch_size, width + self.max_new_tokens - 1
-            ),
+            state,
             token_ids,
             length,
             max_new_tokens=self.max_new_tokens,
             choose=choose,
             seed=seed,
         )
+
+    def _read(self, state, token_ids, length):
+        """Reads prompts but for their last tokens, which are left."""
+        state = read_segments(
+            self.step_model,
+            state,
+            token_ids[:, :-1],
+            length - 1,
+            segment_length=self.segment_length,
+        )
+        last = tf.expand_dims(length - 1, axis=-1)
+        last = tf.gather(token_ids, last, batch_dims=1)
+        return state, last, tf.ones_like(length)
 
     def _score(self, token_ids, length):
         width = tf.shape(token_ids)[1]
@@ -144,11 +167,19 @@ class ServedTokens(tf.Module):
         )
         # Logits at a position are of the token after it.
         inputs = prepend_bos(token_ids, length)[0][:, :-1]
-        outputs = self.step_model.model(
-            {"token_ids": inputs, "length": length}, training=False
-        )
-        log_probs = tf.nn.log_softmax(tf.cast(outputs["logits"], tf.float32))
-        log_probs = tf.gather(log_probs, token_ids, batch_dims=2)
+        if self.segment_length is None:
+            log_probs = self._score_at_once(inputs, token_ids, length)
+        else:
+            log_probs = -score_segments(
+                self.step_model.nll,
+                self.step_model.initial_state(
+                    *tf.unstack(tf.shape(token_ids)),
+                ),
+                inputs,
+                token_ids,
+                length,
+                segment_length=self.segment_length,
+            )
         longest = tf.shape(token_ids)[1]
         is_real = tf.sequence_mask(length, maxlen=longest)
         log_probs = tf.where(is_real, log_probs, 0.0)
@@ -156,3 +187,10 @@ class ServedTokens(tf.Module):
             "log_probs": tf.pad(log_probs, [[0, 0], [0, width - longest]]),
             "score": tf.reduce_sum(log_probs, axis=1),
         }
+
+    def _score_at_once(self, inputs, token_ids, length):
+        outputs = self.step_model.model(
+            {"token_ids": inputs, "length": length}, training=False
+        )
+        log_probs = tf.nn.log_softmax(tf.cast(outputs["logits"], tf.float32))
+        return tf.gather(log_probs, token_ids, batch_dims=2)

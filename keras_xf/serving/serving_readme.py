@@ -155,7 +155,7 @@ def _model(model):
         signature = model.signatures[name]
         like = [code(other) for other in told if told[other] == signature]
         if not like:
-            yield _signature(signature, descriptions)
+            yield _signature(name, signature, descriptions)
         elif not sentence or like[0] not in sentence:
             yield f"Inputs and outputs are those of {like[0]}."
         told[name] = signature
@@ -170,9 +170,10 @@ def _model(model):
             )
 
 
-def _signature(signature, descriptions):
+def _signature(signature_name, signature, descriptions):
     rows = [("", "name", "dtype", "shape", "")]
     for side, tensors in signature.items():
+        told = descriptions.get(side, {})
         for name, tensor in tensors.items():
             rows.append(
                 (
@@ -180,7 +181,7 @@ def _signature(signature, descriptions):
                     code(name),
                     tensor["dtype"] or "not dense",
                     _shape(tensor["shape"]),
-                    descriptions.get(side, {}).get(name, ""),
+                    told.get(f"{signature_name}.{name}", told.get(name, "")),
                 )
             )
     return table(rows)
