@@ -88,15 +88,16 @@ def model(
 
 def embed(weights, token_ids):
     """Vectors `(length, dim)` of ids `(length,)`, times the root of `dim`."""
-    vectors = []
-    for token_id in token_ids:
+    dim = weights["layers"][0]["output"].shape[-1]
+    vectors = np.zeros((len(token_ids), dim))
+    for number, token_id in enumerate(token_ids):
         bin_, place = _find(weights["tables"], int(token_id))
         vector = np.asarray(weights["tables"][bin_][place], "float64")
         projection = weights["projections"][bin_]
         if projection is not None:
             vector = vector @ np.asarray(projection, "float64")
-        vectors.append(math.sqrt(len(vector)) * vector)
-    return np.reshape(vectors, (len(vectors), -1))
+        vectors[number] = math.sqrt(dim) * vector
+    return vectors
 
 
 def update(memory, inputs, size):
