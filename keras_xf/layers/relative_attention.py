@@ -250,7 +250,7 @@ class RelativeAttention(MultiHeadLayer):
             options=sorted(options),
         )
         check(self.built, "`layer` must be built.", layer=self.name)
-        other = type(self).from_config({**self.get_config(), **options})
+        other = type(self)(**{**self.get_config(), **options})
         parts = ["query", "key_value", "position", "output_projection"]
         if self.own_biases:
             parts += ["content_bias", "position_bias"]
@@ -308,7 +308,7 @@ class RelativeAttention(MultiHeadLayer):
             check(
                 positions is None,
                 "`positions` must not be given beside a `state`.",
-                positions=positions,
+                shape=positions is not None and tuple(positions.shape),
             )
             # In a graph the number of keys may be unknown.
             if key.shape[2] == state["positions"].shape[2] - 1:
@@ -343,24 +343,29 @@ class RelativeAttention(MultiHeadLayer):
         check(
             memory is None or state is None,
             "`memory` must not be given beside a `state`.",
+            shape=memory is not None and tuple(memory.shape),
         )
         check(
             memory is not None or memory_length is None,
             "`memory_length` must not be given without a `memory`.",
+            memory=memory,
         )
         if memory is None:
             return
         batch_size = inputs.shape[0]
+        batch = {} if batch_size is None else {"batch": batch_size}
         check_shape(
             "memory",
             memory.shape,
             "(batch, memory_length, dim)",
-            **({} if batch_size is None else {"batch": batch_size}),
+            **batch,
             memory_length=None,
             dim=self._dim,
         )
         if memory_length is not None:
-            check_shape("memory_length", memory_length.shape, "(batch,)")
+            check_shape(
+                "memory_length", memory_length.shape, "(batch,)", **batch
+            )
 
 
 def _heads_first(x):

@@ -278,8 +278,8 @@ def transformer_xl_variant(
     if clamp_length is not _SAME:
         options["clamp_length"] = clamp_length
         positions = parts["positions"]
-        parts["positions"] = RelativePositions.from_config(
-            {**positions.get_config(), "clamp_length": clamp_length}
+        parts["positions"] = RelativePositions(
+            **{**positions.get_config(), "clamp_length": clamp_length}
         )
     if options:
         for name in _attention_names(parts):
