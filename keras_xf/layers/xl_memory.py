@@ -61,6 +61,11 @@ class XLMemory(keras.layers.Layer):
 
     def call(self, inputs, memory, memory_length, length=None):
         self._check(inputs.shape, memory.shape)
+        batch_size = memory.shape[0]
+        batch = {} if batch_size is None else {"batch": batch_size}
+        check_shape("memory_length", memory_length.shape, "(batch,)", **batch)
+        if length is not None:
+            check_shape("length", length.shape, "(batch,)", **batch)
         new_length = ops.shape(inputs)[-2]
         valid = ops.cast(memory_length, "int32")
         return (
