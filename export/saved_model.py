@@ -11,7 +11,8 @@ Before they appear they are inspected, and run as a model server would. Beside
 them stand the files that start a server, and a README.md with requests to it.
 Of the run it reads `model.keras`, `model.json`, `text/` and, of a classifier,
 `classes.txt` alone. Which of the two the model is, the builder in `model.json`
-tells.
+tells. A Transformer-XL is served with the memory that the run was evaluated
+with, unless told otherwise.
 """
 
 import dataclasses
@@ -30,10 +31,12 @@ from keras_xf.launch import launch
 from keras_xf.launch import option
 from keras_xf.text import load_tokenizer
 
-# Builders of classifiers, and what means nothing to the one kind or the other.
-_CLASSIFIERS = {"build_reformer_encoder"}
-_CLASSIFIER_OPTIONS = {"max_text_length"}
+# What means something to models of some kinds alone, by their builders.
 _LANGUAGE_MODEL_OPTIONS = {"max_new_tokens", "max_prompt_length", "top_k"}
+_TRANSFORMER_XL = "build_transformer_xl"
+_TRANSFORMER_XL_OPTIONS = {"memory_length", "attention_window", "clamp_length"}
+_CLASSIFIER = "build_reformer_encoder"
+_CLASSIFIER_OPTIONS = {"max_text_length"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,6 +62,23 @@ class Options:
     )
     top_k: int | None = option(
         "Tokens that sampling draws from, the most probable; all if none.", None
+    )
+    # A Transformer-XL's memory.
+    memory_length: int | None = option(
+        "Positions that each layer of a Transformer-XL remembers; as many as "
+        "the run was evaluated with if none.",
+        None,
+    )
+    attention_window: int | None = option(
+        "Positions that each position of a Transformer-XL sees; as many as the "
+        "run was evaluated with, or memory_length where that is given, if "
+        "none.",
+        None,
+    )
+    clamp_length: int | None = option(
+        "Distances beyond it count as it in a Transformer-XL; what the run was "
+        "evaluated with if none.",
+        None,
     )
     # Limits of a classifier.
     max_text_length: int | None = option(
@@ -92,9 +112,13 @@ def export(options: Options) -> tuple[Path, Path]:
     tokenizer = load_tokenizer(run_dir / "text")
     # What a server runs draws numbers only if a request asks for it.
     model = models.fix_rotations(_load_model(run_dir, options.model_file))
-    is_classifier = description["builder"] in _CLASSIFIERS
-    _check_options(options, description, is_classifier)
-    if is_classifier:
+    _check_options(options, description)
+    limits = {
+        "max_new_tokens": options.max_new_tokens,
+        "top_k": options.top_k,
+        "max_prompt_length": options.max_prompt_length,
+    }
+    if description["builder"] == _CLASSIFIER:
         bundles = serving.classifier_bundles(
             model,
             tokenizer,
@@ -102,13 +126,13 @@ def export(options: Options) -> tuple[Path, Path]:
             max_length=_read_max_length(description, run_dir),
             max_text_length=options.max_text_length,
         )
+    elif description["builder"] == _TRANSFORMER_XL:
+        bundles = serving.transformer_xl_bundles(
+            model, tokenizer, **_memory_options(options, description), **limits
+        )
     else:
         bundles = serving.language_model_bundles(
-            models.build_step(description, model),
-            tokenizer,
-            max_new_tokens=options.max_new_tokens,
-            top_k=options.top_k,
-            max_prompt_length=options.max_prompt_length,
+            models.build_step(description, model), tokenizer, **limits
         )
     folders = serving.publish(
         bundles,
@@ -161,9 +185,15 @@ def _read_description(run_dir):
     return description
 
 
-def _check_options(options, description, is_classifier):
+def _check_options(options, description):
     """Refuses options that mean nothing to this kind of model."""
-    others = _LANGUAGE_MODEL_OPTIONS if is_classifier else _CLASSIFIER_OPTIONS
+    own = {
+        _CLASSIFIER: _CLASSIFIER_OPTIONS,
+        _TRANSFORMER_XL: _LANGUAGE_MODEL_OPTIONS | _TRANSFORMER_XL_OPTIONS,
+    }.get(description["builder"], _LANGUAGE_MODEL_OPTIONS)
+    others = (
+        _CLASSIFIER_OPTIONS | _LANGUAGE_MODEL_OPTIONS | _TRANSFORMER_XL_OPTIONS
+    ) - own
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
         check(
@@ -172,6 +202,25 @@ def _check_options(options, description, is_classifier):
             builder=description["builder"],
             **{field.name: value},
         )
+
+
+def _memory_options(options, description):
+    """The options of a Transformer-XL, those of the run where none are given.
+
+    Memory and window go together: the run's window means nothing to another
+    memory.
+    """
+    evaluation = description.get("evaluation", {})
+    given = {
+        name: getattr(options, name)
+        for name in _TRANSFORMER_XL_OPTIONS
+        if getattr(options, name) is not None
+    }
+    if {"memory_length", "attention_window"} & set(given):
+        names = {"clamp_length"}
+    else:
+        names = _TRANSFORMER_XL_OPTIONS
+    return {n: evaluation[n] for n in names if n in evaluation} | given
 
 
 def _read_classes(run_dir):

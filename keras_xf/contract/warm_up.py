@@ -54,6 +54,8 @@ _MESSAGES = {
     ],
 }
 _LOG_TYPE = "log_type"
+# Numbers that are worth a look whether they are all the same.
+_MIN_REPEATED = 1000
 
 
 def write_warm_up(
@@ -138,7 +140,7 @@ def _to_record(request, model_name):
     predict.model_spec.signature_name = request.signature
     for name, array in request.inputs.items():
         try:
-            tensor = tf.make_tensor_proto(array)
+            tensor = _to_proto(array)
         except (TypeError, ValueError):
             check(
                 False,
@@ -147,6 +149,17 @@ def _to_record(request, model_name):
             )
         predict.inputs[name] = tensor.SerializeToString(deterministic=True)
     return log.SerializeToString(deterministic=True)
+
+
+def _to_proto(array):
+    """A tensor message; of one number all over, it holds that number once."""
+    array = np.asarray(array)
+    if array.size > _MIN_REPEATED and array.dtype.kind in "biuf":
+        first = array.reshape(-1)[0]
+        # Bits are compared: zeros have two signs.
+        if array.tobytes() == first.tobytes() * array.size:
+            return tf.make_tensor_proto(first, shape=array.shape)
+    return tf.make_tensor_proto(array)
 
 
 def _from_record(record, path, number):

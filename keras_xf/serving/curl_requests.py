@@ -6,6 +6,8 @@ import shlex
 from collections.abc import Iterator
 from urllib.parse import quote
 
+import numpy as np
+
 from keras_xf.protocol.json_api import format_request
 from keras_xf.protocol.request import Request
 from keras_xf.serving.model_description import ModelDescription
@@ -52,6 +54,10 @@ def example_request(model: ModelDescription, signature: str) -> Request | None:
     """
     for request in model.requests:
         if request.signature == signature:
+            if sum(np.size(x) for x in request.inputs.values()) > (
+                _MAX_BODY_LENGTH
+            ):
+                return None
             try:
                 bodies = [_body(request, form) for form in ("row", "column")]
             except ValueError:
@@ -59,6 +65,11 @@ def example_request(model: ModelDescription, signature: str) -> Request | None:
             is_short = max(map(len, bodies)) <= _MAX_BODY_LENGTH
             return request if is_short else None
     return None
+
+
+def predict_url(name: str) -> str:
+    """Makes the address that requests to a model go to."""
+    return f"{_url(name)}:predict"
 
 
 def predict_command(
@@ -191,7 +202,7 @@ def _replace(values, wrong):
 
 
 def _predict(name, body):
-    return f"curl {_url(name)}:predict -d {shlex.quote(body)}"
+    return f"curl {predict_url(name)} -d {shlex.quote(body)}"
 
 
 def _url(name):

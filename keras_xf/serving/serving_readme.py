@@ -14,6 +14,7 @@ from keras_xf.serving.markdown import block
 from keras_xf.serving.markdown import code
 from keras_xf.serving.markdown import table
 from keras_xf.serving.model_description import ModelDescription
+from keras_xf.serving.rest_program import make_rest_program
 
 # The oldest server that our models and TF Text's operations were made for.
 _SERVER_VERSION = "2.20"
@@ -168,6 +169,11 @@ def _model(model):
                     for form in ("row", "column")
                 ],
             )
+            continue
+        program = make_rest_program(model, name, _TIMEOUT_SECONDS)
+        if program is not None:
+            yield "In Python, since the request is long:"
+            yield block("python", program)
 
 
 def _signature(signature_name, signature, descriptions):

@@ -1,0 +1,1 @@
+"""Clients of what is served: NumPy and the standard library suffice."""
