@@ -31,11 +31,14 @@ class ChosenRows:
         )
         self._chosen = chosen
         num_rows = ops.shape(chosen)[0]
+        # At least one row and one round, for what is made of no rows to have
+        # the shapes of what is looped over.
         if isinstance(num_rows, int):
             self._block = max(min(block_length, num_rows), 1)
+            self._max_rounds = max(-(-num_rows // self._block), 1)
         else:
             self._block = tf.clip_by_value(num_rows, 1, block_length)
-        self._max_rounds = (num_rows + self._block - 1) // self._block
+            self._max_rounds = tf.maximum(-(-num_rows // self._block), 1)
         self._order_rows()
         rest = self._max_rounds * self._block - num_rows
         self._order = tf.pad(self._order, [[0, rest]])
