@@ -6,8 +6,10 @@ What every layer owes is tested in tests/conformance.
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_xf.layers import FeedForward
+from keras_xf.layers import RelativeAttention
 from keras_xf.layers import Residual
 from keras_xf.layers import SelfAttention
 
@@ -95,6 +97,100 @@ def test_masks_of_keras_reach_the_inner_layer(sequences):
             layer(np.asarray(embedding(ids)), padding_mask=ids > 0),
             atol=1e-6,
         )
+
+
+def with_memory(norm_first, **kwargs):
+    """A connection around attention that reads a memory before its inputs."""
+    inner = RelativeAttention(
+        num_heads=2, key_dim=4, biases_initializer="glorot_uniform", **kwargs
+    )
+    layer = Residual(inner, norm_first=norm_first, **kwargs)
+    layer.build((None, None, 8))
+    generator = np.random.default_rng(1)
+    for weight in layer.norm.weights:
+        weight.assign(generator.normal(size=8))
+    return layer
+
+
+@pytest.mark.parametrize("norm_first", [True, False])
+def test_a_memory_is_normalized_where_inputs_are(sequences, norm_first):
+    layer = with_memory(norm_first)
+    memory, inputs = np.split(sequences, [3], axis=1)
+    length = np.array([3, 1], "int32")
+    scale, center = (w.numpy() for w in layer.norm.weights)
+    if norm_first:
+        normal = normalize(sequences) * scale + center
+        expected = inputs + layer.layer(
+            normal[:, 3:], memory=normal[:, :3], memory_length=length
+        )
+    else:
+        expected = inputs + layer.layer(
+            inputs, memory=memory, memory_length=length
+        )
+        expected = normalize(expected.numpy()) * scale + center
+    outputs = layer(inputs, memory=memory, memory_length=length)
+    np.testing.assert_allclose(outputs, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm_first", [True, False])
+def test_weights_learn_from_a_memory_that_does_not(sequences, norm_first):
+    layer = with_memory(norm_first, dtype="float64")
+    memory, inputs = np.split(sequences.astype("float64"), [3], axis=1)
+    memory = tf.constant(memory)
+    factors = np.random.default_rng(1).normal(size=inputs.shape)
+
+    def weighted_sum():
+        return tf.reduce_sum(layer(inputs, memory=memory) * factors)
+
+    weights = [w.value for w in layer.trainable_weights]
+    with tf.GradientTape() as tape:
+        tape.watch(memory)
+        loss = weighted_sum()
+    *gradients, of_memory = tape.gradient(loss, [*weights, memory])
+    assert of_memory is None
+    for weight, gradient in zip(weights, gradients, strict=True):
+        direction = np.random.default_rng(2).normal(size=weight.shape)
+        values = []
+        for step in (1e-6, -1e-6):
+            weight.assign_add(step * direction)
+            values.append(weighted_sum())
+            weight.assign_sub(step * direction)
+        np.testing.assert_allclose(
+            tf.reduce_sum(gradient * direction),
+            (values[0] - values[1]) / 2e-6,
+            rtol=1e-6,
+            atol=1e-7,
+            err_msg=weight.name,
+        )
+
+
+def test_another_layer_comes_under_the_very_normalization(sequences):
+    layer = with_memory(norm_first=False, dtype="float64")
+    layer.dropout = 0.25
+    inner = layer.layer.with_options(attention_window=2)
+    other = layer.with_layer(inner)
+    assert other.layer is inner
+    assert other.norm is layer.norm
+    config, of_other = layer.get_config(), other.get_config()
+    assert of_other.pop("layer") != config.pop("layer")
+    assert of_other == config
+    assert {id(w) for w in other.trainable_weights} == {
+        id(w) for w in layer.trainable_weights
+    }
+    expected = sequences + np.asarray(inner(sequences))
+    scale, center = (w.numpy() for w in layer.norm.weights)
+    np.testing.assert_allclose(
+        other(sequences), normalize(expected) * scale + center, atol=1e-5
+    )
+
+
+def test_another_layer_needs_weights_beside_it():
+    layer = Residual(FeedForward(4), name="residual")
+    with pytest.raises(ValueError) as error:
+        layer.with_layer(FeedForward(4))
+    assert str(error.value) == (
+        "`residual` must be built. Received: residual='residual'."
+    )
 
 
 @pytest.mark.parametrize(

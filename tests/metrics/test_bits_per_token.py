@@ -116,6 +116,45 @@ def test_double_precision_is_kept():
     assert float(metric.result()) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_known_log_probabilities_count_likewise(jit_compile):
+    metric = BitsPerToken()
+    update = tf.function(metric.update_state_from_nats, jit_compile=jit_compile)
+    batches = [batch(width, seed=width) for width in (1, 5, 30)]
+    bits = [bits_oracle(*batch[:2]) for batch in batches]
+    for of_batch, (_, _, weights) in zip(bits, batches, strict=True):
+        update(tf.constant(np.log(2) * of_batch, "float32"), weights)
+    expected = np.average(
+        np.concatenate([of_batch.ravel() for of_batch in bits]),
+        weights=np.concatenate([w.ravel() for _, _, w in batches]),
+    )
+    assert float(metric.result()) == pytest.approx(expected, rel=1e-5)
+    metric.reset_state()
+    assert float(metric.result()) == 0
+    metric.update_state_from_nats(np.log(2) * bits[1])
+    metric.update_state_from_nats(np.log(2) * bits[2])
+    expected = np.concatenate([of_batch.ravel() for of_batch in bits[1:]])
+    assert float(metric.result()) == pytest.approx(expected.mean(), rel=1e-5)
+
+
+def test_weights_of_known_log_probabilities_broadcast():
+    nats = np.random.default_rng(0).uniform(0, 5, (4, 6))
+    weights = np.array([[0.0], [1.0], [2.0], [0.5]])
+    metric = BitsPerToken()
+    metric.update_state_from_nats(nats, weights)
+    expected = np.average(nats.mean(1) / np.log(2), weights=weights[:, 0])
+    assert float(metric.result()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_known_log_probabilities_are_summed_in_the_metrics_dtype():
+    nats = tf.fill((100, 100), tf.constant(1.0, "bfloat16"))
+    metric = BitsPerToken()
+    # A sum in half precision would stop growing at 256.
+    metric.update_state_from_nats(nats, tf.ones((100, 100), "bfloat16"))
+    assert float(metric.count.value) == 10_000
+    assert float(metric.result()) == pytest.approx(1 / np.log(2), rel=1e-6)
+
+
 def make_model():
     token_ids = keras.Input((5,), dtype="int32", name="token_ids")
     x = keras.layers.Embedding(7, 4)(token_ids)
