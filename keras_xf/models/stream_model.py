@@ -98,8 +98,10 @@ class StreamModel(keras.Model):
     ):
         super().__init__(name="stream_model")
         self.batch_size = as_integer("batch_size", batch_size)
+        if evaluation_batch_size is None:
+            evaluation_batch_size = batch_size
         self.evaluation_batch_size = as_integer(
-            "evaluation_batch_size", evaluation_batch_size or batch_size
+            "evaluation_batch_size", evaluation_batch_size
         )
         self.inner = inner
         self._scorer = build_transformer_xl_scorer(inner)

@@ -148,7 +148,8 @@ def build_transformer_xl(
         "`initializer_stddev` must be positive.",
         initializer_stddev=initializer_stddev,
     )
-    key_dim = key_dim or hidden_dim // num_heads
+    if key_dim is None:
+        key_dim = hidden_dim // num_heads
     seeds = Seeds(seed)
 
     def normal(stddev=initializer_stddev):
@@ -299,11 +300,13 @@ def initial_memory(model: keras.Model, batch_size: int) -> dict:
 
     Returns:
         A dict of the inputs `memory` and `memory_length`.
+
+    Raises:
+        ValueError: If the model is another builder's.
     """
+    xl_memory = _parts_of(model)["xl_memory"]
     _, num_layers, _, dim = model.input["memory"].shape
-    return _parts_of(model)["xl_memory"].initial_state(
-        batch_size, (num_layers,), dim
-    )
+    return xl_memory.initial_state(batch_size, (num_layers,), dim)
 
 
 def build_transformer_xl_scorer(model: keras.Model) -> keras.Model:
