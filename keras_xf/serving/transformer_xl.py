@@ -4,8 +4,9 @@ import dataclasses
 
 import keras
 
-from keras_xf import models
 from keras_xf.checks import check
+from keras_xf.models import build_transformer_xl_step
+from keras_xf.models import transformer_xl_variant
 from keras_xf.serving.bundle import Bundle
 from keras_xf.serving.generation_bundles import generation_bundles
 from keras_xf.serving.served_tokens import ServedTokens
@@ -75,7 +76,7 @@ def transformer_xl_bundles(
     served = _with_window(model, memory_length, attention_window, clamp_length)
     attention = served.get_layer("attention_0").layer
     window = attention.attention_window
-    step_model = models.build_transformer_xl_step(served)
+    step_model = build_transformer_xl_step(served)
 
     def initial_state(batch_size, max_length):
         # What is in the window is enough, however long a sequence is.
@@ -105,7 +106,7 @@ def _with_window(model, memory_length, attention_window, clamp_length):
         "clamp_length": clamp_length,
     }
     # Refuses other builders' models, and what is out of range.
-    variant = models.transformer_xl_variant(
+    variant = transformer_xl_variant(
         model, **{n: value for n, value in options.items() if value is not None}
     )
     memory_length = variant.input["memory"].shape[2]
@@ -125,4 +126,4 @@ def _with_window(model, memory_length, attention_window, clamp_length):
         memory_length=memory_length,
         attention_window=window,
     )
-    return models.transformer_xl_variant(variant, attention_window=window)
+    return transformer_xl_variant(variant, attention_window=window)
