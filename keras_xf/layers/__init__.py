@@ -5,6 +5,7 @@ from keras_xf.layers.adaptive_softmax import AdaptiveSoftmax
 from keras_xf.layers.axial_position_embedding import AxialPositionEmbedding
 from keras_xf.layers.chunked_feed_forward import ChunkedFeedForward
 from keras_xf.layers.chunked_self_attention import ChunkedSelfAttention
+from keras_xf.layers.dropout import Dropout
 from keras_xf.layers.feed_forward import FeedForward
 from keras_xf.layers.learned_positions import LearnedPositions
 from keras_xf.layers.lsh_self_attention import LSHSelfAttention
@@ -28,6 +29,7 @@ __all__ = [
     "AxialPositionEmbedding",
     "ChunkedFeedForward",
     "ChunkedSelfAttention",
+    "Dropout",
     "FeedForward",
     "LSHSelfAttention",
     "LearnedPositions",

@@ -12,6 +12,7 @@ from keras_xf.checks import check_shape
 from keras_xf.layers.own_draws import own_draws
 from keras_xf.layers.places import find_places
 from keras_xf.ops import embedding
+from keras_xf.ops.dropout import drop
 
 
 @keras.saving.register_keras_serializable(package="keras_xf")
@@ -124,10 +125,10 @@ class AxialPositionEmbedding(keras.layers.Layer):
         place = find_places(inputs, start, max_length=math.prod(self.shape))
         vectors = ops.cast(self._look_up(place), inputs.dtype)
         if training and self.dropout:
-            kept = keras.random.dropout(
+            kept = drop(
                 ops.ones((ops.shape(inputs)[0], 1, sum(self.dims)), "float32"),
                 self.dropout,
-                seed=self.seed_generator,
+                self.seed_generator,
             )
             vectors = vectors * ops.cast(kept, inputs.dtype)
         return inputs + vectors

@@ -6,6 +6,7 @@ from keras import ops
 from keras_xf.checks import check
 from keras_xf.checks import check_shape
 from keras_xf.layers.own_draws import own_draws
+from keras_xf.ops.dropout import drop
 
 
 @keras.saving.register_keras_serializable(package="keras_xf")
@@ -88,7 +89,7 @@ class FeedForward(keras.layers.Layer):
         # TensorFlow compute and permute shapes around it.
         x = self.widen(ops.reshape(inputs, (-1, self._dim)))
         if training and self.dropout:
-            x = keras.random.dropout(x, self.dropout, seed=self.seed_generator)
+            x = drop(x, self.dropout, self.seed_generator)
         return ops.reshape(self.narrow(x), ops.shape(inputs))
 
     def compute_output_shape(self, input_shape):

@@ -7,6 +7,7 @@ from keras_xf.checks import as_integer
 from keras_xf.checks import check
 from keras_xf.checks import check_shape
 from keras_xf.ops import relative
+from keras_xf.ops.dropout import drop
 
 
 @keras.saving.register_keras_serializable(package="keras_xf")
@@ -74,9 +75,7 @@ class RelativePositions(keras.layers.Layer):
             dtype=self.compute_dtype,
         )
         if training and self.dropout:
-            positions = keras.random.dropout(
-                positions, self.dropout, seed=self.seed_generator
-            )
+            positions = drop(positions, self.dropout, self.seed_generator)
         return positions
 
     def compute_output_spec(self, inputs, memory=None, training=False):

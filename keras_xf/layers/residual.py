@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_xf.checks import check
 from keras_xf.checks import check_shape
+from keras_xf.ops.dropout import drop
 
 
 @keras.saving.register_keras_serializable(package="keras_xf")
@@ -110,9 +111,7 @@ class Residual(keras.layers.Layer):
             outputs=tuple(outputs.shape),
         )
         if training and self.dropout:
-            outputs = keras.random.dropout(
-                outputs, self.dropout, seed=self.seed_generator
-            )
+            outputs = drop(outputs, self.dropout, self.seed_generator)
         outputs = inputs + outputs
         if not self.norm_first:
             outputs = self.norm(outputs)

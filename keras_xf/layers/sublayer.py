@@ -6,6 +6,7 @@ from keras_xf.checks import check
 from keras_xf.checks import check_shape
 from keras_xf.layers.wrapping import build_wrapped
 from keras_xf.layers.wrapping import mask_arguments
+from keras_xf.ops.dropout import drop
 
 
 @keras.saving.register_keras_serializable(package="keras_xf")
@@ -100,9 +101,7 @@ class Sublayer(keras.layers.Layer):
         )
         outputs = keras.ops.cast(outputs, self.compute_dtype)
         if training and self.dropout:
-            outputs = keras.random.dropout(
-                outputs, self.dropout, seed=self.seed_generator
-            )
+            outputs = drop(outputs, self.dropout, self.seed_generator)
         return (outputs, *rest) if rest else outputs
 
     @property

@@ -12,6 +12,7 @@ from keras_xf.checks import check
 from keras_xf.layers import AxialPositionEmbedding
 from keras_xf.layers import ChunkedFeedForward
 from keras_xf.layers import ChunkedSelfAttention
+from keras_xf.layers import Dropout
 from keras_xf.layers import FeedForward
 from keras_xf.layers import LearnedPositions
 from keras_xf.layers import LSHSelfAttention
@@ -144,7 +145,7 @@ class ReversibleStack:
             dtype=self.dtype,
             name="embedding",
         )
-        dropout = keras.layers.Dropout(
+        dropout = Dropout(
             self.dropout,
             seed=seeds.next(),
             dtype=self.dtype,
@@ -192,7 +193,7 @@ class ReversibleStack:
             "norm": keras.layers.LayerNormalization(
                 epsilon=self.epsilon, dtype=self.wide_dtype, name="norm"
             ),
-            "dropout": keras.layers.Dropout(
+            "dropout": Dropout(
                 self.dropout,
                 seed=seeds.next(),
                 dtype=self.wide_dtype,

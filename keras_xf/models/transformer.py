@@ -3,6 +3,7 @@
 import keras
 
 from keras_xf.checks import check
+from keras_xf.layers import Dropout
 from keras_xf.layers import FeedForward
 from keras_xf.layers import LearnedPositions
 from keras_xf.layers import PaddingMask
@@ -114,7 +115,7 @@ def build_language_model(
     stack = {"embedding": embedding}
     # Drawn before the positions: the seed after a layer's is that of its
     # second matrix (see `own_draws`), here of an untied embedding's.
-    stack["embedding_dropout"] = keras.layers.Dropout(
+    stack["embedding_dropout"] = Dropout(
         dropout, seed=seeds.next(), dtype=dtype, name="embedding_dropout"
     )
     if positions == "sinusoidal":

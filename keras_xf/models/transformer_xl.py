@@ -9,6 +9,7 @@ from keras_xf.checks import as_integer
 from keras_xf.checks import check
 from keras_xf.layers import AdaptiveEmbedding
 from keras_xf.layers import AdaptiveSoftmax
+from keras_xf.layers import Dropout
 from keras_xf.layers import FeedForward
 from keras_xf.layers import PaddingMask
 from keras_xf.layers import RelativeAttention
@@ -167,9 +168,7 @@ def build_transformer_xl(
         )
 
     def dropping(name):
-        return keras.layers.Dropout(
-            dropout, seed=seeds.next(), dtype=dtype, name=name
-        )
+        return Dropout(dropout, seed=seeds.next(), dtype=dtype, name=name)
 
     parts = {
         "embedding": AdaptiveEmbedding(

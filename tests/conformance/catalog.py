@@ -404,6 +404,12 @@ CASES = {
             "test_export_serves_the_same": "served outputs cannot be nested",
         },
     ),
+    "Dropout": Case(
+        make=lambda **kwargs: layers.Dropout(**{"rate": 0.0, **kwargs}),
+        inputs={"inputs": SEQUENCE},
+        bad_arguments={"rate": 1.0},
+        dropout={"rate": 0.5},
+    ),
     "FeedForward": Case(
         make=lambda **kwargs: layers.FeedForward(
             **{"intermediate_dim": 12, "activation": "gelu", **kwargs}
