@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from keras_xf.checks import check
 from keras_xf.decoding.filters import keep_nucleus
+from keras_xf.ops.distributions import invert_distribution
 
 # Stands in for a temperature of 0: divided by it, any gap between two logits
 # becomes so wide that only exact ties keep a weight.
@@ -72,23 +73,11 @@ def sample(
     if top_p is not None:
         weights = keep_nucleus(weights, tf.convert_to_tensor(top_p, tf.float32))
 
-    index = _invert_distribution(weights, noise)
+    index = invert_distribution(weights, noise)
     if token_ids is None:
         return index
     index = tf.expand_dims(index, axis=-1)
     return tf.squeeze(tf.gather(token_ids, index, batch_dims=1), axis=-1)
-
-
-def _invert_distribution(weights, noise):
-    sums = tf.cumsum(weights, axis=-1)
-    # XLA adds in an order in which sums may fall by a rounding error. Zeros at
-    # what has no weight, and the greatest sum instead of the last, make sure
-    # that a token with a weight is found.
-    sums = tf.where(weights > 0.0, sums, 0.0)
-    total = tf.reduce_max(sums, axis=-1)
-    is_beyond = sums > tf.expand_dims(noise * total, axis=-1)
-    # The first that is.
-    return tf.argmax(is_beyond, axis=-1, output_type=tf.int32)
 
 
 def _check_sampling_options(noise, temperature, top_k, top_p):

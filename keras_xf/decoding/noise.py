@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from keras_xf.checks import check
+from keras_xf.ops import stateless_random
 
 
 def uniform_noise(seed, num_draws: int):
@@ -28,22 +29,7 @@ def uniform_noise(seed, num_draws: int):
         shape=str(seed.shape),
     )
     return tf.map_fn(
-        lambda row_seed: _row_noise(row_seed, num_draws),
+        lambda row_seed: stateless_random.uniform(row_seed, [num_draws]),
         seed,
         fn_output_signature=tf.TensorSpec([num_draws], tf.float32),
     )
-
-
-def _row_noise(seed, num_draws):
-    # Integers, because XLA makes other floats than TensorFlow's kernels from
-    # the same bits. The upper 24 of 32 fit a float32 exactly.
-    bits = tf.random.stateless_uniform(
-        [num_draws],
-        seed,
-        minval=None,
-        maxval=None,
-        dtype=tf.uint32,
-        alg="philox",
-    )
-    bits = tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32))
-    return tf.cast(bits, tf.float32) * 2.0**-24

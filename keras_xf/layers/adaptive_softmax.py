@@ -12,6 +12,7 @@ from keras_xf.layers.token_ids import as_token_ids
 from keras_xf.layers.vocabulary_bins import VocabularyBins
 from keras_xf.layers.vocabulary_bins import check_bins
 from keras_xf.ops import adaptive_softmax
+from keras_xf.ops import stateless_random
 from keras_xf.ops.logits import wide_dtype
 
 
@@ -28,7 +29,9 @@ class AdaptiveSoftmax(keras.layers.Layer):
     of the bins, always its own.
 
     With `target_ids` it computes their negative log-likelihoods, in the order
-    of the tokens, without the log-probabilities of all others.
+    of the tokens, without the log-probabilities of all others: the logits of
+    a bin are made for those of its tokens only. These have first derivatives
+    only. `sample` draws tokens in the same way.
 
     Masks do not matter to it.
 
@@ -191,6 +194,45 @@ class AdaptiveSoftmax(keras.layers.Layer):
         ids = as_token_ids("target_ids", target_ids, self.vocabulary_size)
         outputs = adaptive_softmax.nll(hidden, bins, ops.reshape(ids, (-1,)))
         return ops.reshape(outputs, lead)
+
+    def sample(self, inputs, seed=None, tables=None, noise=None):
+        """Draws tokens by their probabilities.
+
+        An entry of the first softmax is drawn, and if it is a bin, one of its
+        tokens: the log-probabilities of all tokens are never made, nor is a
+        bin's softmax for rows that are in another. For temperatures and the
+        like, which are not those of the parts, see
+        `keras_xf.decoding.sample`.
+
+        Args:
+            inputs: Float tensor `(..., dim)`.
+            seed: int32 tensor `(2,)`: what is drawn depends on nothing else.
+            tables: As in the call.
+            noise: Float32 tensor `(..., 2)`, uniform in `[0, 1)`, instead of
+                a seed.
+
+        Returns:
+            int32 tensor `(...)`.
+
+        Raises:
+            ValueError: If there is not one of `seed` and `noise`.
+        """
+        check(
+            (seed is None) != (noise is None),
+            "`seed` must be given, or `noise`, and not both.",
+            seed=seed,
+            noise=noise,
+        )
+        inputs = ops.convert_to_tensor(inputs)
+        if not self.built:
+            self.build(inputs.shape)
+        hidden, bins = self._prepare(inputs, tables)
+        if noise is None:
+            noise = stateless_random.uniform(seed, (ops.shape(hidden)[0], 2))
+        else:
+            noise = ops.reshape(noise, (-1, 2))
+        token_ids = adaptive_softmax.sample(hidden, bins, noise)
+        return ops.reshape(token_ids, ops.shape(inputs)[:-1])
 
     def compute_output_shape(self, input_shape, target_ids_shape=None):
         lead = tuple(input_shape[:-1])

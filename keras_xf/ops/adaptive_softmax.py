@@ -9,7 +9,12 @@ import dataclasses
 from keras import ops
 
 from keras_xf.ops.chosen_cross_entropy import chosen_cross_entropy
+from keras_xf.ops.chosen_rows import ChosenRows
+from keras_xf.ops.distributions import invert_distribution
 from keras_xf.ops.logits import wide_dtype
+
+# A batch that is drawn for is small, and few of its tokens are rare.
+_SAMPLED_TOGETHER = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +118,44 @@ def nll(hidden, bins, target_ids, block_length: int | None = None):
     return total + ops.sparse_categorical_crossentropy(
         entry, head.logits(hidden), from_logits=True
     )
+
+
+def sample(hidden, bins, noise):
+    """Draws tokens by their probabilities: an entry, then a token of its bin.
+
+    Beside the logits of the first bin no others are made than those of the
+    bins that were drawn.
+
+    Args:
+        hidden: Float tensor `(rows, dim)`.
+        bins: As in `log_probs`.
+        noise: Float32 tensor `(rows, 2)`, uniform in `[0, 1)`.
+
+    Returns:
+        int32 tensor `(rows,)`.
+    """
+    head, *tails = bins
+    num_common = head.size - len(tails)
+    token_ids = entry = _draw(head.logits(hidden), noise[:, 0])
+    start = num_common
+    for place, tail in enumerate(tails, num_common):
+        is_here = entry == place
+
+        def draw_block(take, is_chosen, totals, tail=tail):
+            logits = tail.logits(take(hidden))
+            return [_draw(logits, take(noise)[:, 1])], totals
+
+        (within,), _ = ChosenRows(is_here, _SAMPLED_TOGETHER).loop(
+            draw_block, [((), "int32")], after=hidden
+        )
+        token_ids = ops.where(is_here, start + within, token_ids)
+        start += tail.size
+    return token_ids
+
+
+def _draw(logits, noise):
+    logits -= ops.max(logits, axis=-1, keepdims=True)
+    return invert_distribution(ops.exp(logits), ops.cast(noise, logits.dtype))
 
 
 def _join_bias(tail, vectors):

@@ -39,6 +39,22 @@ def fold_in(seed, number):
     return tf.random.fold_in(seed, number, alg=_ALGORITHM)
 
 
+def uniform(seed, shape):
+    """Draws from `[0, 1)`, each number as likely as any other.
+
+    Args:
+        seed: A seed, of int32 or int64.
+        shape: Shape of the result, of numbers or of scalar tensors.
+
+    Returns:
+        Float32 tensor of multiples of `2**-24`. A shape with a longer first
+        axis begins with the numbers that a shorter one has.
+    """
+    # The upper 24 of 32 bits fit a float32 exactly.
+    bits = tf.bitwise.right_shift(_bits(seed, shape), tf.constant(8, tf.uint32))
+    return ops.cast(bits, "float32") * 2.0**-24
+
+
 def normal(seed, shape):
     """Draws from the standard normal distribution.
 

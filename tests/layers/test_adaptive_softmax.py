@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_xf.layers import AdaptiveEmbedding
 from keras_xf.layers import AdaptiveSoftmax
+from keras_xf.ops import stateless_random
 from tests.oracles import adaptive_softmax as oracle
 
 SIZE, DIM = 11, 8
@@ -239,6 +240,82 @@ def test_a_model_saves_shared_tables_once(tmp_path):
     assert not np.allclose(log_probs, expected["log_probs"])
 
 
+def test_samples_are_distributed_by_the_log_probs():
+    softmax, tables = make_pair(**BINS)
+    vectors, number = draw(1, DIM) / 20, 4000
+    seed = tf.constant([1, 2])
+    token_ids = softmax.sample(
+        np.repeat(vectors, number, axis=0), seed, tables=tables
+    )
+    expected = np.exp(softmax(vectors, tables=tables))[0] * number
+    counts = np.bincount(token_ids, minlength=SIZE)
+    # Tokens that are hardly ever drawn are put together.
+    rare = expected < 5
+    counts = np.append(counts[~rare], counts[rare].sum())
+    expected = np.append(expected[~rare], expected[rare].sum() + 1e-9)
+    assert len(counts) > 5
+    # A chi-square of at most 11 degrees of freedom is beyond 31 once in 1000.
+    assert np.sum((counts - expected) ** 2 / expected) < 31
+
+
+@pytest.mark.parametrize("bins", [{}, BINS], ids=["one bin", "bins"])
+def test_samples_depend_on_the_seed_alone(bins):
+    softmax, tables = make_pair(**bins)
+    vectors = draw(40, 2, DIM)
+
+    def sample(seed):
+        return softmax.sample(vectors, seed, tables=tables)
+
+    first = sample(tf.constant([1, 2]))
+    assert first.shape == (40, 2) and first.dtype == "int32"
+    np.testing.assert_array_equal(sample(tf.constant([1, 2])), first)
+    assert np.any(sample(tf.constant([1, 3])) != first)
+    for jit_compile in (False, True):
+        function = tf.function(sample, jit_compile=jit_compile)
+        np.testing.assert_array_equal(function(tf.constant([1, 2])), first)
+
+
+def test_noise_may_be_given_instead_of_a_seed():
+    softmax, tables = make_pair(**BINS)
+    vectors = draw(2, 3, DIM)
+    seed = tf.constant([1, 2])
+    noise = stateless_random.uniform(seed, (2, 3, 2))
+    np.testing.assert_array_equal(
+        softmax.sample(vectors, noise=noise, tables=tables),
+        softmax.sample(vectors, seed, tables=tables),
+    )
+
+
+def test_a_language_model_learns_through_tied_tables():
+    token_ids = keras.Input((None,), dtype="int32")
+    vectors, tables = AdaptiveEmbedding(
+        SIZE,
+        DIM,
+        **BINS,
+        embeddings_initializer=keras.initializers.RandomNormal(
+            stddev=DIM**-0.5, seed=1
+        ),
+        projections_initializer=keras.initializers.LecunNormal(seed=2),
+    )(token_ids, return_tables=True)
+    hidden = keras.layers.Dense(
+        DIM, kernel_initializer=keras.initializers.GlorotUniform(seed=3)
+    )(vectors)
+    nll = AdaptiveSoftmax(
+        SIZE,
+        **BINS,
+        embeddings_initializer=keras.initializers.RandomNormal(seed=4),
+    )(hidden, tables=tables, target_ids=(token_ids + 1) % SIZE)
+    model = keras.Model(token_ids, nll)
+    model.compile(
+        keras.optimizers.Adam(0.05),
+        loss=lambda _, nll: nll,
+        jit_compile=True,
+    )
+    ids = np.random.default_rng(0).integers(0, SIZE, (64, 6))
+    history = model.fit(ids, ids[..., 0], epochs=30, verbose=0).history["loss"]
+    assert history[0] > 1 and history[-1] < 0.1
+
+
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_outputs_are_float32_under_mixed_precision(policy):
     softmax = AdaptiveSoftmax(
@@ -381,6 +458,22 @@ def test_rejects_targets_out_of_range(bins, token):
     )
     np.testing.assert_array_equal(
         np.isnan(compiled(tf.constant(target_ids))), target_ids == token
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "received"),
+    [
+        ({}, "seed=None, noise=None"),
+        ({"seed": 1, "noise": 2}, "seed=1, noise=2"),
+    ],
+)
+def test_rejects_not_one_of_seed_and_noise(options, received):
+    softmax, tables = make_pair(**BINS)
+    with pytest.raises(ValueError) as error:
+        softmax.sample(draw(2, DIM), tables=tables, **options)
+    assert str(error.value) == (
+        f"`seed` must be given, or `noise`, and not both. Received: {received}."
     )
 
 

@@ -9,6 +9,11 @@ from keras_xf.ops.adaptive_softmax import Bin
 from tests.oracles import adaptive_softmax as oracle
 
 DIM = 6
+MODES = {
+    "eager": lambda function: function,
+    "graph": tf.function,
+    "compiled": lambda function: tf.function(function, jit_compile=True),
+}
 VOCABULARIES = {
     "one bin": (9, (), (6,)),
     "two bins": (9, (4,), (5, 2)),
@@ -125,3 +130,73 @@ def test_a_token_that_no_bin_has_is_noticed(token):
     )
     with pytest.raises(tf.errors.InvalidArgumentError):
         function(tf.constant([token]))
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph", "compiled"])
+def test_samples_are_as_frequent_as_they_are_probable(vocabulary, mode):
+    bins, vector = vocabulary.bins(), vocabulary.hidden[:1]
+    probs = np.exp(adaptive_softmax.log_probs(vector, bins))[0]
+    # The middles of a grid of equal parts, so that there is no chance in it.
+    parts = (np.arange(60) + 0.5) / 60
+    noise = np.stack(np.meshgrid(parts, parts), -1).reshape(-1, 2)
+    function = MODES[mode](
+        lambda noise: adaptive_softmax.sample(
+            tf.repeat(vector, len(noise), axis=0), bins, noise
+        )
+    )
+    token_ids = function(tf.constant(noise, "float32"))
+    assert token_ids.dtype == "int32"
+    frequencies = np.bincount(token_ids, minlength=vocabulary.size) / len(noise)
+    np.testing.assert_allclose(frequencies, probs, atol=2.5 / 60)
+
+
+def test_samples_of_rows_are_their_own(vocabulary):
+    bins = vocabulary.bins()
+    noise = np.random.default_rng(7).random((12, 2), "float32")
+    together = adaptive_softmax.sample(vocabulary.hidden, bins, noise)
+    for row, token_id in enumerate(together):
+        (alone,) = adaptive_softmax.sample(
+            vocabulary.hidden[row : row + 1], bins, noise[row : row + 1]
+        )
+        assert alone == token_id
+
+
+@pytest.mark.parametrize("noise", [0.0, 1 - 2.0**-24])
+def test_a_sample_at_either_end_is_a_token(vocabulary, noise):
+    hidden = vocabulary.hidden.astype("float32")
+    bins = [
+        Bin(*(tf.cast(part, "float32") for part in vars(each).values()))
+        for each in vocabulary.bins()
+    ]
+    token_ids = adaptive_softmax.sample(
+        hidden, bins, np.full((12, 2), noise, "float32")
+    )
+    assert np.all((token_ids >= 0) & (token_ids < vocabulary.size))
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph", "compiled"])
+def test_gradients_are_those_of_the_log_probs(vocabulary, mode):
+    upstream = np.random.default_rng(3).normal(size=12)
+    ids = vocabulary.target_ids
+
+    def by_log_probs(hidden, bins):
+        log_probs = adaptive_softmax.log_probs(hidden, bins)
+        return -tf.gather(log_probs, ids, batch_dims=1)
+
+    def in_blocks(hidden, bins):
+        return adaptive_softmax.nll(hidden, bins, ids, block_length=3)
+
+    def differentiate(function, hidden, bins):
+        sources = [hidden, *(x for each in bins for x in vars(each).values())]
+        with tf.GradientTape() as tape:
+            tape.watch(sources)
+            outputs = function(hidden, bins)
+        return [outputs, *tape.gradient(outputs, sources, upstream)]
+
+    hidden = tf.constant(vocabulary.hidden)
+    expected = differentiate(by_log_probs, hidden, vocabulary.bins())
+    actual = MODES[mode](
+        lambda hidden: differentiate(in_blocks, hidden, vocabulary.bins())
+    )(hidden)
+    for a, e in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(a, e, atol=1e-11)

@@ -39,6 +39,17 @@ def test_normal_draws_have_the_moments_of_a_normal_distribution():
         assert abs(np.mean(tail) - 0.05) < 0.002
 
 
+def test_uniform_draws_are_even_and_the_same_compiled():
+    draws = stateless_random.uniform(SEED, (100_000,))
+    assert draws.dtype == "float32"
+    assert np.min(draws) >= 0 and np.max(draws) < 1
+    counts, _ = np.histogram(draws, bins=20, range=(0, 1))
+    # Five standard deviations.
+    assert np.all(np.abs(counts - 5000) < 350)
+    compiled = tf.function(stateless_random.uniform, jit_compile=True)
+    np.testing.assert_array_equal(compiled(SEED, (100_000,)), draws)
+
+
 def test_a_longer_first_axis_begins_alike():
     short = stateless_random.normal(SEED, (3, 4, 5))
     long = stateless_random.normal(SEED, (tf.constant(9), 4, 5))
