@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_xf.contract import json_check
 from keras_xf.contract import verification
 from keras_xf.contract.batching_check import Precision
 from keras_xf.contract.batching_check import check_batching
@@ -347,6 +348,19 @@ def test_tells_what_is_not_verified(broken):
     assert set(vary) <= set(skipped["batching"])
     assert set(vary) <= set(skipped["json"])
     assert any("in the form row" in reason for reason in skipped["json"])
+
+
+def test_what_is_too_long_for_json_is_skipped(monkeypatch):
+    monkeypatch.setattr(json_check, "_MAX_ELEMENTS", 3)
+    made = Check("json")
+    case = Case(Request("s", {"x": np.ones([2])}), "given", 1)
+    case.answer = {"y": np.ones([2, 1])}
+    json_check.check_json(None, [case], 1e-5, made)
+    assert made.skipped == [
+        "given request 1 for `s`: with its answer it has 4 elements"
+    ]
+    assert not made.findings
+    assert not made.counts["requests"]
 
 
 def test_counts_what_was_run(broken):

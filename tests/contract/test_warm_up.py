@@ -64,6 +64,24 @@ def assert_same(actual, expected):
         np.testing.assert_array_equal(actual.inputs[name], array)
 
 
+def test_one_number_all_over_takes_no_room(tmp_path):
+    arrays = {
+        "zeros": np.zeros([10, 200], "float32"),
+        "ones": np.ones([2000], "int64"),
+        "not_numbers": np.full([2000], np.nan, "float32"),
+        "signs": np.zeros([2000], "float32"),
+    }
+    arrays["signs"][1] = -0.0
+    write_warm_up(tmp_path, [Request("tag", arrays)])
+    # What is not the same bit by bit is spelled out.
+    assert 8000 < (tmp_path / FILE).stat().st_size < 8500
+    (request,) = read_warm_up(tmp_path)
+    assert_same(request, Request("tag", arrays))
+    np.testing.assert_array_equal(
+        np.signbit(request.inputs["signs"]), np.signbit(arrays["signs"])
+    )
+
+
 def test_reads_what_it_wrote(tmp_path):
     write_warm_up(tmp_path, make_requests())
     requests = read_warm_up(tmp_path)

@@ -4,9 +4,15 @@ Whether its commands do what it says is tested on a server, in
 tests/export/test_served_readme.py.
 """
 
+import io
+import json
+import urllib.request
+
 import numpy as np
+import pytest
 
 from keras_xf.protocol.batching_parameters import BatchingParameters
+from keras_xf.protocol.request import Request
 from keras_xf.serving.serving_readme import make_readme
 from tests.serving.descriptions import one_input
 from tests.serving.descriptions import tagger
@@ -64,6 +70,56 @@ def test_tells_inputs_and_outputs_once():
     assert section(page, "### `serving_default`").startswith(
         "\nInputs and outputs are those of `tag`.\n\n```sh\ncurl "
     )
+
+
+def test_what_is_something_else_in_a_signature_is_told_there():
+    descriptions = {
+        "inputs": {"weight": "a weight", "tag.weight": "of the tags"},
+    }
+    page = make_readme(
+        [tagger(manifest={"descriptions": descriptions})], BATCHING
+    )
+    told = "| input | `weight` | float32 | (batch,) |"
+    assert f"{told} of the tags |\n" in section(page, "### `tag`")
+
+
+def test_a_long_request_is_a_program(monkeypatch, capsys):
+    weight = np.zeros([2, 3000], "float32")
+    request = {"token_ids": np.array([[5, 6]]), "weight": weight}
+    page = make_readme([tagger(requests=[Request("tag", request)])], BATCHING)
+    part = section(page, "### `tag`")
+    assert "curl " not in part
+    program = part.split("```python\n")[1].split("\n```")[0]
+    sent = []
+
+    def urlopen(request, timeout):
+        sent.append((request.full_url, json.loads(request.data), timeout))
+        return io.StringIO('{"outputs": {"tag_ids": [[1, 2]]}}')
+
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+    exec(compile(program, "README.md", "exec"), {})
+    body = {
+        "signature_name": "tag",
+        "inputs": {"token_ids": [[5, 6]], "weight": weight.tolist()},
+    }
+    url = "http://localhost:8501/v1/models/tagger:predict"
+    assert sent == [(url, body, 300)]
+    assert capsys.readouterr().out == '{"tag_ids": [[1, 2]]}\n'
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {"weight": np.zeros(3000)},
+        {"token_ids": np.array([[5]]), "weight": np.arange(3000.0)},
+        {"token_ids": np.array([[5]]), "weight": np.arange(300) / 7},
+        {"token_ids": np.array([[5]]), "weight": np.zeros(3000, "float16")},
+    ],
+)
+def test_what_no_page_can_hold_is_left_out(inputs):
+    page = make_readme([tagger(requests=[Request("tag", inputs)])], BATCHING)
+    assert "urllib" not in page
+    assert ":predict" not in section(page, "### `tag`")
 
 
 def test_a_sentence_that_names_the_signature_is_enough():
