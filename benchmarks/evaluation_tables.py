@@ -65,7 +65,7 @@ def _times(model, rows):
         f"that of {OURS} and of {OURS} XLA, of a window that of {OURS_WINDOW} "
         f"and of {OURS_WINDOW} XLA.",
         "",
-        _header("", rows),
+        _header(rows),
     ]
     for name in names:
         cells = [_cell(row.get(name), row) for row in rows.values()]
@@ -79,7 +79,7 @@ def _speed_ups(rows):
         "How many times faster a memory is than the window of the same kind, "
         "and what that is of the attention length.",
         "",
-        _header("", rows),
+        _header(rows),
     ]
     for name in _names(rows):
         window = _window_of(name)
@@ -108,7 +108,7 @@ def _limits(rows):
         "product of matrices; bytes, of weights and memory, at that of a "
         "copy. And the peak of memory, MiB, less what there was before.",
         "",
-        _header("", rows),
+        _header(rows),
     ]
     for name in _names(rows):
         cells = [_shares(row.get(name)) for row in rows.values()]
@@ -140,17 +140,15 @@ def _segments(model, rows):
     return "\n".join(lines)
 
 
-def _header(corner, rows):
+def _header(rows):
     cells = [f"{length}, segment {segment}" for length, segment in rows]
-    return (
-        f"| {corner} | {' | '.join(cells)} |\n"
-        + "|---|" * 1
-        + ("---|" * len(cells))
-    )
+    return f"| | {' | '.join(cells)} |\n|---|" + "---|" * len(cells)
 
 
 def _names(rows):
-    return list(dict.fromkeys(name for row in rows.values() for name in row))
+    # In the order of where most took part.
+    fullest = sorted(rows.values(), key=len, reverse=True)
+    return list(dict.fromkeys(name for row in fullest for name in row))
 
 
 def _window_of(name):
