@@ -74,6 +74,9 @@ def read_variables(variables: dict) -> dict[str, np.ndarray]:
 def replica_values(variable) -> tuple:
     """Returns the values of a variable that replicas do not share.
 
+    That are memories of streams, and the sums behind metrics: what these add up
+    to over the replicas would be rounded another way when it goes on.
+
     Args:
         variable: A Keras variable.
 
@@ -81,11 +84,9 @@ def replica_values(variable) -> tuple:
         A variable of TensorFlow for each replica; none where one value is all
         that the variable has.
     """
-    own = (
-        getattr(variable, "synchronization", None) == "on_read"
-        and variable.aggregation == "none"
-    )
-    return getattr(variable.value, "values", ()) if own else ()
+    if getattr(variable, "synchronization", None) != "on_read":
+        return ()
+    return getattr(variable.value, "values", ())
 
 
 def fits(variables: dict, arrays: dict[str, np.ndarray]) -> bool:

@@ -3,18 +3,17 @@
 All runs are processes of their own, with op determinism on, and really die.
 """
 
-import json
-import os
-import subprocess
-import sys
-import zipfile
-from pathlib import Path
-
-import h5py
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.apps.program_server import program_server
+from tests.apps.program_server import run_program
+from tests.apps.run_contents import assert_same_end
+from tests.apps.run_contents import checkpoint_steps
+from tests.apps.run_contents import read_best_model
+from tests.apps.run_contents import read_checkpoint
+from tests.apps.run_contents import read_history
+
 # Every epoch of 6 steps is validated; learning noise by heart, the validation
 # loss is the best at step 12 and early stopping ends the run.
 ARGV = [
@@ -32,22 +31,8 @@ ARGV = [
 
 @pytest.fixture(scope="module")
 def server():
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.apps.training_program"],
-        cwd=ROOT,
-        # A GPU would be taken by the process of the tests.
-        env={
-            **os.environ,
-            "TF_CPP_MIN_LOG_LEVEL": "2",
-            "CUDA_VISIBLE_DEVICES": "-1",
-        },
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
+    with program_server("tests.apps.training_program") as process:
         yield process
-        process.stdin.close()
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +41,7 @@ def run(server, tmp_path_factory):
     log = tmp_path_factory.mktemp("log") / "log.txt"
 
     def run(run_dir, *argv):
-        argv = [*ARGV, f"--run_dir={run_dir}", *argv]
-        command = {"argv": argv, "log": str(log)}
-        server.stdin.write(json.dumps(command) + "\n")
-        server.stdin.flush()
-        return int(server.stdout.readline()), log.read_text()
+        return run_program(server, log, [*ARGV, f"--run_dir={run_dir}", *argv])
 
     return run
 
@@ -71,54 +52,6 @@ def unbroken(run, tmp_path_factory):
     code, log = run(run_dir, "--keep_checkpoints=100")
     assert code == 0, log
     return run_dir
-
-
-def checkpoint_steps(run_dir):
-    names = [path.name for path in (run_dir / "checkpoints").iterdir()]
-    return sorted(int(name) for name in names)
-
-
-def read_checkpoint(run_dir, step):
-    """Everything in a checkpoint but the times and the planted fault."""
-    folder = run_dir / "checkpoints" / str(step)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    del manifest["training_seconds"], manifest["seconds_per_step"]
-    manifest["callbacks"].pop("Fault#1", None)
-    with np.load(folder / "state.npz") as arrays:
-        return manifest, {name: arrays[name].tobytes() for name in arrays}
-
-
-def read_history(run_dir):
-    """The rows of the file as text, without their last column, the time."""
-    header, *rows = (run_dir / "history.csv").read_text().splitlines()
-    assert header.endswith(",training_seconds")
-    return [row.rpartition(",")[0] for row in [header, *rows]]
-
-
-def read_best_model(run_dir):
-    values = {}
-
-    def note(name, item):
-        if isinstance(item, h5py.Dataset):
-            values[name] = item[()].tobytes()
-
-    with (
-        zipfile.ZipFile(run_dir / "model.keras") as archive,
-        archive.open("model.weights.h5") as file,
-        h5py.File(file) as weights,
-    ):
-        weights.visititems(note)
-    assert values
-    return values
-
-
-def assert_same_end(run_dir, unbroken):
-    steps = checkpoint_steps(unbroken)
-    assert checkpoint_steps(run_dir) == steps[-2:]
-    for step in steps[-2:]:
-        assert read_checkpoint(run_dir, step) == read_checkpoint(unbroken, step)
-    assert read_history(run_dir) == read_history(unbroken)
-    assert read_best_model(run_dir) == read_best_model(unbroken)
 
 
 def test_the_unbroken_run_has_what_the_others_are_tested_on(unbroken):
@@ -245,7 +178,7 @@ def test_a_loss_that_is_not_finite_stops_and_saves_nothing(run, tmp_path):
     code, log = run(tmp_path, "--fault=poison:12")
     assert code == 70
     assert log.endswith(
-        "Error: The variable dense/kernel is not finite at step 12. "
+        "Error: The variable dense_1/bias is not finite at step 12. "
         f"Last good checkpoint: {last_good}.\n"
     )
     # SIGTERM must not save it either.
