@@ -1,4 +1,4 @@
-"""One text file as the three parts that a language model is trained with."""
+"""A text as the three parts that a language model is trained with."""
 
 import hashlib
 from pathlib import Path
@@ -9,13 +9,22 @@ from keras_xf.files import atomic_file
 
 # In the order of the file; the habit for enwik8.
 FRACTIONS = {"train": 0.9, "validation": 0.05, "test": 0.05}
+# What files of a text that comes in parts are called by others, WikiText's
+# among them.
+_STEMS = {
+    "train": ("train",),
+    "validation": ("validation", "valid"),
+    "test": ("test",),
+}
 
 
 def split_text(path: str | Path, folder: str | Path) -> Path:
-    """Writes the parts of a text, each from the beginning of a line on.
+    """Writes the parts of a text, of a file each from the beginning of a line.
 
     Args:
-        path: The text, plain, .gz or .xz.
+        path: The text, plain, .gz or .xz; or a folder that holds its parts as
+            files `train`, `validation` or `valid`, and `test`, of any such
+            suffix, which are taken as they are.
         folder: Where to keep parts of texts.
 
     Returns:
@@ -23,8 +32,38 @@ def split_text(path: str | Path, folder: str | Path) -> Path:
         name tells one text from another.
 
     Raises:
-        ValueError: If the file cannot be read, or has too few lines.
+        ValueError: If a file is missing or cannot be read, or the text has too
+            few lines.
     """
+    texts = _read_parts(path) if Path(path).is_dir() else _cut(path)
+    digest = hashlib.sha256(b"".join(texts.values())).hexdigest()
+    parts = Path(folder) / digest[:16]
+    parts.mkdir(parents=True, exist_ok=True)
+    for name, data in texts.items():
+        with atomic_file(parts / f"{name}.txt") as aside:
+            aside.write_bytes(data)
+    return parts
+
+
+def _read_parts(folder):
+    texts = {}
+    for name, stems in _STEMS.items():
+        found = [
+            path
+            for path in sorted(Path(folder).iterdir())
+            if path.name.split(".")[0] in stems
+        ]
+        check(
+            len(found) == 1,
+            f"`path` must hold one file {' or '.join(stems)}.",
+            path=str(folder),
+            found=[path.name for path in found],
+        )
+        texts[name] = read_documents(found)[0]
+    return texts
+
+
+def _cut(path):
     data = read_documents([str(path)])[0]
     ends, start, total = {}, 0, 0.0
     for name, fraction in FRACTIONS.items():
@@ -40,9 +79,4 @@ def split_text(path: str | Path, folder: str | Path) -> Path:
         path=str(path),
         bytes=len(data),
     )
-    parts = Path(folder) / hashlib.sha256(data).hexdigest()[:16]
-    parts.mkdir(parents=True, exist_ok=True)
-    for name, (start, end) in ends.items():
-        with atomic_file(parts / f"{name}.txt") as aside:
-            aside.write_bytes(data[start:end])
-    return parts
+    return {name: data[start:end] for name, (start, end) in ends.items()}

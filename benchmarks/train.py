@@ -52,7 +52,7 @@ class Options:
     )
     text: str | None = option(
         "Text to learn from, plain, .gz or .xz, where a configuration asks for "
-        "it: all but its last tenth.",
+        "it: all but its last tenth; or a folder of its parts.",
         None,
     )
     runs_dir: str = option("Where runs are kept.", "runs/benchmarks")

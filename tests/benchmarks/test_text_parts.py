@@ -36,3 +36,25 @@ def test_rejects_a_text_without_lines(tmp_path):
         "`path` must have lines enough for three parts. Received: "
         f"path={str(path)!r}, bytes=15."
     )
+
+
+def test_a_folder_of_parts_is_taken_as_it_is(tmp_path):
+    folder = tmp_path / "text"
+    folder.mkdir()
+    (folder / "train.txt").write_bytes(b"one\ntwo\n")
+    with lzma.open(folder / "valid.txt.xz", "wb") as file:
+        file.write(b"three\n")
+    with pytest.raises(ValueError) as error:
+        split_text(folder, tmp_path / "parts")
+    assert str(error.value) == (
+        f"`path` must hold one file test. Received: path={str(folder)!r}, "
+        "found=[]."
+    )
+    (folder / "test.txt").write_bytes(b"four\n")
+    parts = split_text(folder, tmp_path / "parts")
+    contents = {path.name: path.read_bytes() for path in parts.iterdir()}
+    assert contents == {
+        "train.txt": b"one\ntwo\n",
+        "validation.txt": b"three\n",
+        "test.txt": b"four\n",
+    }
