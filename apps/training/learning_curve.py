@@ -9,20 +9,21 @@ from keras_xf.checks import check
 from keras_xf.files import atomic_file
 
 
-def check_can_plot(run_dir: str | Path) -> None:
+def check_can_plot(path: str | Path, flag: str = "run_dir") -> None:
     """Makes sure, before the work begins, that its end will not fail.
 
     Args:
-        run_dir: Where the picture will be.
+        path: The directory where the picture will be.
+        flag: The option that names it, for the error message.
 
     Raises:
         ValueError: If matplotlib is missing.
     """
     check(
         importlib.util.find_spec("matplotlib"),
-        "`run_dir` gets a learning curve, which needs matplotlib: "
+        f"`{flag}` gets a picture, which needs matplotlib: "
         "pip install 'keras_xf[apps]'.",
-        run_dir=str(run_dir),
+        **{flag: str(path)},
     )
 
 

@@ -434,7 +434,7 @@ def test_a_missing_matplotlib_is_told_before_the_work(
         else:
             report.report(evaluate.Options(run_dir=run_dir))
     assert str(error.value) == (
-        "`run_dir` gets a learning curve, which needs matplotlib: "
+        "`run_dir` gets a picture, which needs matplotlib: "
         "pip install 'keras_xf[apps]'. "
         f"Received: run_dir={run_dir!r}."
     )
