@@ -145,6 +145,8 @@ def train(options: Options) -> Result:
         seed=options.seed,
     )
     if options.model == "transformer_xl":
+        # What it is served with, unless told otherwise.
+        model_json["evaluation"] = options.evaluation
         arguments = train_on_streams(options, corpus, validation, model_json)
     else:
         arguments = train_on_windows(options, corpus, validation)

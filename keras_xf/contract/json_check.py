@@ -21,8 +21,8 @@ from keras_xf.protocol.request import Request
 from keras_xf.protocol.status import ServingError
 
 _FORMS = ("row", "column")
-# Of a request and its answer. A million take seconds and gigabytes.
-_MAX_ELEMENTS = 1_000_000
+# Of a request and its answer. More take many seconds.
+_MAX_ELEMENTS = 200_000
 
 
 def check_json(
