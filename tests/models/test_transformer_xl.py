@@ -1,5 +1,6 @@
 """Tests of keras_xf.models.transformer_xl and its presets."""
 
+import functools
 import json
 
 import keras
@@ -45,8 +46,13 @@ VARIETIES = [
 ]
 
 
+@functools.cache
 def build(**arguments):
-    """A model none of whose weights is zero or one."""
+    """A model none of whose weights is zero or one, to be left as it is."""
+    return build_anew(**arguments)
+
+
+def build_anew(**arguments):
     model = models.build_transformer_xl(**{**SIZES, **arguments})
     generator = np.random.default_rng(3)
     for weight in model.weights:
@@ -242,7 +248,7 @@ def test_zeros_that_are_remembered_are_attended_to(token_ids):
     assert np.max(np.abs(attended - not_attended)) > 0.1
 
 
-WIDTHS = [[3] * 4, [1] * 12, [5, 4, 3], [2, 9, 1]]
+WIDTHS = [[3] * 4, [5, 4, 3], [2, 9, 1]]
 
 
 @pytest.mark.parametrize("norm_first", [False, True])
@@ -256,7 +262,7 @@ def test_segments_with_a_memory_of_all_equal_one_pass(token_ids, norm_first):
     assert np.max(np.abs(outputs - expected)) > 0.01
 
 
-@pytest.mark.parametrize("memory_length", [3, 5, 12])
+@pytest.mark.parametrize("memory_length", [3, 7])
 def test_with_a_window_the_loss_does_not_depend_on_segments(
     token_ids, memory_length
 ):
@@ -264,7 +270,7 @@ def test_with_a_window_the_loss_does_not_depend_on_segments(
     scorer = models.build_transformer_xl_scorer(model)
     targets = np.roll(token_ids, -1, axis=1)
     losses = []
-    for width in (12, 6, 4, 3, 1):
+    for width in (12, 4, 3, 2):
         memory = models.initial_memory(model, 3)
         total = 0.0
         for start in range(0, 12, width):
@@ -362,6 +368,7 @@ def test_rows_and_their_memories_do_not_mix(token_ids):
 def test_gradients_equal_central_differences(token_ids, norm_first):
     model = build(
         **SEVERAL_BINS,
+        num_layers=2 if norm_first else 1,
         norm_first=norm_first,
         untied_biases=norm_first,
         attention_window=5,
@@ -369,7 +376,8 @@ def test_gradients_equal_central_differences(token_ids, norm_first):
     )
     scorer = models.build_transformer_xl_scorer(model)
     generator = np.random.default_rng(2)
-    memory = tf.Variable(generator.normal(size=(3, 2, 6, 8)))
+    num_layers = model.input["memory"].shape[1]
+    memory = tf.Variable(generator.normal(size=(3, num_layers, 6, 8)))
     inputs = inputs_of(
         token_ids,
         {
@@ -446,12 +454,14 @@ OPTIONS = {"memory_length": 9, "attention_window": 5, "clamp_length": 4}
     ],
 )
 def test_a_variant_has_the_very_weights_and_other_options(token_ids, changed):
-    model = build(clamp_length=2, attention_window=7)
+    model = build_anew(clamp_length=2, attention_window=7)
     variant = models.transformer_xl_variant(model, **changed)
     assert {id(w) for w in variant.trainable_variables} == {
         id(w) for w in model.trainable_variables
     }
-    expected = build(**{"clamp_length": 2, "attention_window": 7, **changed})
+    expected = build_anew(
+        **{"clamp_length": 2, "attention_window": 7, **changed}
+    )
     assert variant.input["memory"].shape == expected.input["memory"].shape
     widths = [5, 4, 3]
     for _ in range(2):
@@ -671,7 +681,7 @@ def test_memory_and_log_probabilities_are_wide_in_mixed_precision(
 
 
 def test_double_precision_is_kept(token_ids):
-    model, single = build(dtype="float64"), build()
+    model, single = build_anew(dtype="float64"), build()
     for a, b in zip(model.weights, single.weights, strict=True):
         a.assign(b)
     memory = models.initial_memory(model, 3)
