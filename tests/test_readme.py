@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-EXAMPLE, CONVERSION = re.findall(r"```python\n(.*?)```", README, re.S)
+EXAMPLE, CONVERSION, STREAMS = re.findall(r"```python\n(.*?)```", README, re.S)
 
 
 def test_example_trains_and_exports(tmp_path):
@@ -59,6 +59,15 @@ def test_conversion_gives_the_peers_logits():
     exec(CONVERSION, names)
     is_real = np.arange(3) < expected["length"][:, None]
     assert_close(names["logits"][is_real], expected["logits"][is_real])
+
+
+def test_streams_train_with_their_memory():
+    rising = np.arange(16 * 64 * 3) % 7 + 5
+    names = {"token_ids": rising}
+    exec(STREAMS, names)
+    memory, length = names["stream_model"].memory_variables
+    np.testing.assert_array_equal(length, [64] * 16)
+    assert np.all(np.any(memory, axis=(1, 2, 3)))
 
 
 def test_nothing_is_left_to_fill_in():
