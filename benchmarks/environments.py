@@ -46,6 +46,7 @@ def describe_machine() -> dict:
         ),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
+        "clock": os.environ.get("BENCHMARKS_CLOCK", "wall"),
         "load_before": round(os.getloadavg()[0], 2),
         # Whatever is set for the number of threads; none as a rule.
         "thread_settings": {

@@ -60,10 +60,11 @@ def _times(model, rows):
     lines = [
         f"### Evaluation, {model}",
         "",
-        f"{first['time'][:10]}, {machine['processor']}, {machine['cores']} "
-        f"cores. Milliseconds a predicted token; in brackets how many times "
-        f"that of {OURS} and of {OURS} XLA, of a window that of {OURS_WINDOW} "
-        f"and of {OURS_WINDOW} XLA.",
+        f"{first['time'][:10]}, {machine['processor']}, cores: "
+        f"{machine['cores']}, clock: {machine['clock']}. Milliseconds a "
+        f"predicted token; in brackets how many times that of {OURS} and of "
+        f"{OURS} XLA, of a window that of {OURS_WINDOW} and of {OURS_WINDOW} "
+        "XLA.",
         "",
         _header(rows),
     ]

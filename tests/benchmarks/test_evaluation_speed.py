@@ -204,7 +204,7 @@ def record(name, length, segment, seconds, method="memory", **others):
         "contestant": name,
         "method": method,
         "time": "2026-01-01T00",
-        "machine": {"processor": "P", "cores": 2},
+        "machine": {"processor": "P", "cores": 2, "clock": "wall"},
         "flops": 1e8,
         "read_bytes": 1e6,
         "product_flops_per_second": 1e11,
@@ -237,9 +237,9 @@ def test_tables_tell_ratios_speed_ups_and_segments():
     }
     assert evaluation_tables(sessions) == (
         "### Evaluation, 12 layers of 256\n\n"
-        "2026-01-01, P, 2 cores. Milliseconds a predicted token; in brackets "
-        "how many times that of keras_xf and of keras_xf XLA, of a window "
-        "that of keras_xf window and of keras_xf window XLA.\n\n"
+        "2026-01-01, P, cores: 2, clock: wall. Milliseconds a predicted "
+        "token; in brackets how many times that of keras_xf and of keras_xf "
+        "XLA, of a window that of keras_xf window and of keras_xf window XLA.\n\n"
         "| | 800, segment 128 | 1800, segment 128 |\n"
         "|---|---|---|\n"
         "| keras_xf | 2 (2.00) | 4 |\n"
