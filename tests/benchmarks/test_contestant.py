@@ -68,6 +68,14 @@ def test_long_calls_are_not_repeated_to_warm_up(folder):
     process.close()
 
 
+def test_the_clock_of_the_processor_stands_still_in_sleep(folder, monkeypatch):
+    monkeypatch.setenv("BENCHMARKS_CLOCK", "processor")
+    process = start(folder, seconds=0.2)
+    assert 0 < process.facts["seconds"] < 0.2
+    assert 0 < process.time(1)[0] < 0.2
+    process.close()
+
+
 def test_one_that_takes_too_long_is_ended(folder, monkeypatch):
     with pytest.raises(LimitError) as error:
         start(folder, Limits(call_seconds=0.1), seconds=0.2)
