@@ -14,13 +14,12 @@ bits per byte.
 
 import dataclasses
 import json
+import subprocess
+import sys
+from pathlib import Path
 
-from apps.language_model.evaluate import Options as EvaluateOptions
-from apps.language_model.evaluate import evaluate
-from apps.language_model.train import Options as TrainOptions
-from apps.training import RunDirectory
+from benchmarks.environments import ROOT
 from keras_xf.launch import launch
-from keras_xf.launch import load_options
 from keras_xf.launch import option
 
 FACTORS = (1, 2, 4)
@@ -43,11 +42,13 @@ def measure(options: Options) -> dict[str, float]:
     Returns:
         Perplexities or bits per byte, by what the model sees.
     """
-    run = RunDirectory(options.run_dir)
-    trained = load_options(TrainOptions, run.options)
-    arguments = run.read_model_json()["arguments"]
-    memory_length = arguments.get("memory_length", 0)
-    segment_length = trained.segment_length or trained.window_length
+    run_dir = Path(options.run_dir)
+    trained = _read_flags(run_dir / "options.flags")
+    description = json.loads((run_dir / "model.json").read_text())
+    memory_length = description["arguments"].get("memory_length", 0)
+    segment_length = int(
+        trained.get("segment_length") or trained["window_length"]
+    )
     ways = {}
     if memory_length:
         for factor in FACTORS:
@@ -68,12 +69,33 @@ def measure(options: Options) -> dict[str, float]:
                 "window_length": segment_length,
                 "stride": stride,
             }
-    figure = "perplexity" if trained.tokenizer == "words" else "bits_per_byte"
-    results = {}
-    for name, way in ways.items():
-        score, _ = evaluate(EvaluateOptions(run_dir=options.run_dir, **way))
-        results[name] = getattr(score, figure)
-    return results
+    is_of_words = trained.get("tokenizer") == "words"
+    figure = "perplexity" if is_of_words else "bits_per_byte"
+    return {
+        name: _evaluate(options.run_dir, way)[figure]
+        for name, way in ways.items()
+    }
+
+
+def _read_flags(path):
+    """What a run was told, by the flags' names."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    flags = (line.removeprefix("--").partition("=") for line in lines)
+    return {name: value for name, _, value in flags if value != "none"}
+
+
+def _evaluate(run_dir, way):
+    flags = [f"--{name}={value}" for name, value in way.items()]
+    output = subprocess.run(
+        [
+            *(sys.executable, "-m", "apps.language_model.evaluate"),
+            *(f"--run_dir={Path(run_dir).resolve()}", *flags),
+        ],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.PIPE,
+    ).stdout
+    return json.loads(output)
 
 
 def main(options: Options) -> None:

@@ -80,11 +80,11 @@ FILES_ON_TENSORFLOW = {
 MAY_IMPORT_EXTRA = {
     "grpc": {"keras_xf.local_server"},
     "matplotlib": {"apps", "benchmarks"},
-    "official": set(),
+    "official": {"benchmarks"},
     "sentencepiece": {"keras_xf.text"},
     "tensorflow_serving": {"keras_xf.local_server"},
     "tensorflow_text": {"keras_xf.text"},
-    "tf_keras": set(),
+    "tf_keras": {"benchmarks"},
 }
 
 FILES = [
