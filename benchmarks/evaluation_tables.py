@@ -48,7 +48,7 @@ def _model_tables(model, rows):
     }
     parts = []
     if equal:
-        parts += [_times(model, equal), _speed_ups(equal), _limits(equal)]
+        parts += [_times(model, equal), _speed_ups(equal, rows), _limits(equal)]
     parts.append(_segments(model, rows))
     return "\n\n".join(parts)
 
@@ -74,11 +74,12 @@ def _times(model, rows):
     return "\n".join(lines)
 
 
-def _speed_ups(rows):
+def _speed_ups(rows, all_rows):
     """How many times faster a memory is than the window like it."""
     lines = [
         "How many times faster a memory is than the window of the same kind, "
-        "and what that is of the attention length.",
+        "and what that is of the attention length; at last the fastest of "
+        f"{OURS} and {OURS} XLA with any segment beside other windows.",
         "",
         _header(rows),
     ]
@@ -87,10 +88,12 @@ def _speed_ups(rows):
         cells = [_speed_up(row, name, window) for row in rows.values()]
         if any(cells):
             lines.append(f"| {name} | {' | '.join(cells)} |")
-    beside = [f"{OURS} XLA", f"{OURS} Transformer window XLA"]
-    cells = [_speed_up(row, *beside) for row in rows.values()]
-    if any(cells):
-        lines.append(f"| {' beside '.join(beside)} | {' | '.join(cells)} |")
+    for window in (OURS_WINDOW, f"{OURS} Transformer window"):
+        cells = [
+            _best(row, window, all_rows, place) for place, row in rows.items()
+        ]
+        if any(cells):
+            lines.append(f"| beside {window} | {' | '.join(cells)} |")
     paper = [
         f"{PAPER[length]} ({PAPER[length] / length:.2f})"
         if length in PAPER
@@ -189,6 +192,27 @@ def _speed_up(row, name, window):
     return f"{whole / memory:.0f} ({whole / memory / length:.2f})"
 
 
+def _best(row, window, rows, place):
+    """The fastest memory of a length beside the faster of a window's kinds."""
+    whole = _fastest(row, window)
+    memories = [
+        (seconds, segment)
+        for (length, segment), other in rows.items()
+        if length == place[0] and (seconds := _fastest(other, OURS))
+    ]
+    if not whole or not memories:
+        return ""
+    seconds, segment = min(memories)
+    times = whole / seconds
+    return f"{times:.0f} ({times / place[0]:.2f}), segment {segment}"
+
+
+def _fastest(row, name):
+    """Of a kind without XLA and with it."""
+    both = (_seconds(row, name), _seconds(row, f"{name} XLA"))
+    return min(filter(None, both), default=None)
+
+
 def _shares(record):
     if record is None or "error" in record:
         return ""
@@ -207,7 +231,6 @@ def _rate(record, row):
     if "error" in record:
         return "failed"
     rate = 1 / record["seconds_per_token"]
-    ours = [_seconds(row, name) for name in (OURS, f"{OURS} XLA")]
-    fastest = min(filter(None, ours), default=None)
+    fastest = _fastest(row, OURS)
     told = f" ({rate * fastest:.2f})" if fastest else ""
     return f"{rate:.0f}{told}"

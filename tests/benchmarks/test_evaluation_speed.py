@@ -229,11 +229,14 @@ def test_tables_tell_ratios_speed_ups_and_segments():
             record("Theirs", 800, 128, 0.008),
             record("keras_xf window", 800, 128, 0.4, "window"),
             record("Theirs window", 800, 128, 1.6, "window"),
+            record("keras_xf Transformer window", 800, 128, 0.06, "window"),
+            record("keras_xf Transformer window XLA", 800, 128, 0.05, "window"),
         ],
         "other": [
             record("keras_xf", 800, 64, 0.004),
             record("Theirs", 800, 64, 0.004),
         ],
+        "third": [record("keras_xf XLA", 800, 256, 0.0005)],
     }
     assert evaluation_tables(sessions) == (
         "### Evaluation, 12 layers of 256\n\n"
@@ -247,13 +250,18 @@ def test_tables_tell_ratios_speed_ups_and_segments():
         "| keras_xf XLA | 1 (0.50) |  |\n"
         "| Theirs | 8 (4.00, 8.00) |  |\n"
         "| keras_xf window | 400 |  |\n"
-        "| Theirs window | 1600 (4.00) | over 60 s |\n\n"
+        "| Theirs window | 1600 (4.00) | over 60 s |\n"
+        "| keras_xf Transformer window | 60 (0.15) |  |\n"
+        "| keras_xf Transformer window XLA | 50 (0.12) |  |\n\n"
         "How many times faster a memory is than the window of the same kind, "
-        "and what that is of the attention length.\n\n"
+        "and what that is of the attention length; at last the fastest of "
+        "keras_xf and keras_xf XLA with any segment beside other windows.\n\n"
         "| | 800, segment 128 | 1800, segment 128 |\n"
         "|---|---|---|\n"
         "| keras_xf | 200 (0.25) |  |\n"
         "| Theirs | 200 (0.25) |  |\n"
+        "| beside keras_xf window | 800 (1.00), segment 256 |  |\n"
+        "| beside keras_xf Transformer window | 100 (0.12), segment 256 |  |\n"
         "| the paper, one GPU | 363 (0.45) | 773 (0.43) |\n"
         "| 0.43 of the length | 344 | 774 |\n\n"
         "Of what the machine can do, in percent: operations at the rate of a "
@@ -265,13 +273,16 @@ def test_tables_tell_ratios_speed_ups_and_segments():
         "| keras_xf XLA | 50, 5; 3 |  |\n"
         "| Theirs | 6.2, 0.62; 3 |  |\n"
         "| keras_xf window | 0.12, 0.013; 3 |  |\n"
-        "| Theirs window | 0.031, 0.0031; 3 |  |\n\n"
+        "| Theirs window | 0.031, 0.0031; 3 |  |\n"
+        "| keras_xf Transformer window | 0.83, 0.083; 3 |  |\n"
+        "| keras_xf Transformer window XLA | 1, 0.1; 3 |  |\n\n"
         "Tokens a second with a memory, 12 layers of 256; in brackets beside "
         "the faster of keras_xf and keras_xf XLA.\n\n"
         "| attention length | segment | keras_xf | keras_xf XLA | Theirs |\n"
         "|---|---|---|---|---|\n"
         "| 800 | 64 | 250 (1.00) |  | 250 (1.00) |\n"
         "| 800 | 128 | 500 (0.50) | 1000 (1.00) | 125 (0.12) |\n"
+        "| 800 | 256 |  | 2000 (1.00) |  |\n"
         "| 1800 | 128 | 250 (1.00) |  |  |"
     )
 
