@@ -43,7 +43,8 @@ def transformer_xl_bundles(
       each, 0 behind the length, and the new `memory` and `memory_length`.
 
     The server keeps nothing: who talks keeps the memory and sends it along,
-    some `num_layers x memory_length x hidden_dim` numbers. BOS, which a text
+    `num_layers x memory_length x hidden_dim` numbers each way, besides `width x
+    vocabulary_size` ones in the answer. BOS, which a text
     begins with, is put there by the client, once, as the first token of a
     conversation; the other signatures put it there themselves.
 

@@ -92,6 +92,8 @@ def test_model_file_is_the_model_that_takes_its_memory(options, result):
     description = json.loads((Path(options.run_dir) / "model.json").read_text())
     assert description["builder"] == "build_transformer_xl"
     assert description["arguments"]["memory_length"] == MEMORY_LENGTH
+    # Export serves the model as it was validated.
+    assert description["evaluation"] == options.evaluation
     assert models.build(description).count_params() == model.count_params()
 
 
