@@ -145,11 +145,9 @@ class StreamModel(keras.Model):
         else:
             memory = self._evaluation_memory
             model, scorer = self._evaluation_model, self._evaluation_scorer
-        remembered = memory.read(inputs["token_ids"])
+        inputs = memory.join(inputs)
         scores = "target_ids" in inputs
-        outputs = (scorer if scores else model)(
-            {**inputs, **remembered}, training=training
-        )
+        outputs = (scorer if scores else model)(inputs, training=training)
         memory.write(outputs)
         name = "nll" if scores else "log_probs"
         return {name: outputs[name]}
@@ -236,20 +234,25 @@ class _Memory:
     def variables(self):
         return list(self._variables.values())
 
-    def read(self, token_ids):
+    def join(self, inputs):
+        """The inputs of rows, and what is remembered of these."""
         # A mismatch is told here: a state cannot take another batch.
         check(
-            token_ids.shape[0] in (None, self._batch_size),
+            inputs["token_ids"].shape[0] in (None, self._batch_size),
             "`token_ids` must have as many rows as the memory.",
-            shape=tuple(token_ids.shape),
+            shape=tuple(inputs["token_ids"].shape),
             batch_size=self._batch_size,
         )
-        token_ids = tf.ensure_shape(token_ids, (self._batch_size, None))
+        inputs = {
+            name: tf.ensure_shape(x, (self._batch_size, *x.shape[1:]))
+            for name, x in inputs.items()
+        }
         memory, length = (
             self._variables[name].value for name in ("memory", "memory_length")
         )
-        begins = ops.equal(token_ids[:, 0], BOS)
+        begins = ops.equal(inputs["token_ids"][:, 0], BOS)
         return {
+            **inputs,
             "memory": memory,
             "memory_length": ops.where(begins, 0, length),
         }
