@@ -254,7 +254,7 @@ def test_a_bias_has_a_gradient(tensors):
     )
 
 
-def test_with_a_bias_there_is_the_plain_form_alone(tensors, telling_forms):
+def test_with_a_bias_there_is_the_plain_form_alone(telling_forms):
     bias = np.zeros((1, 1, 1024, 1024), "float32")
     query = tf.zeros((1, 1, 1024, 1))
     assert np.all(attention.attend(query, query, query, logit_bias=bias) == 0)
