@@ -7,6 +7,7 @@ from keras_xf.checks import as_integer
 from keras_xf.checks import check
 from keras_xf.checks import check_shape
 from keras_xf.ops import memory as buffers
+from keras_xf.ops.logits import wide_dtype
 
 
 @keras.saving.register_keras_serializable(package="keras_xf")
@@ -84,12 +85,12 @@ class XLMemory(keras.layers.Layer):
             dim: Width.
 
         Returns:
-            A dict of `memory`, zeros, and `memory_length`.
+            A dict of `memory`, zeros in float32 or wider, and `memory_length`.
         """
         return {
             "memory": ops.zeros(
                 (batch_size, *shape, self.memory_length, dim),
-                self.variable_dtype,
+                wide_dtype(self.variable_dtype),
             ),
             "memory_length": ops.zeros((batch_size,), "int32"),
         }

@@ -64,8 +64,10 @@ def test_no_gradient_goes_through_it():
         assert gradients == [None, None]
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_a_memory_is_wide_in_mixed_precision(policy):
+@pytest.mark.parametrize(
+    "policy", ["mixed_bfloat16", "mixed_float16", "bfloat16", "float16"]
+)
+def test_a_memory_is_wide_in_half_precision(policy):
     layer = XLMemory(4, dtype=policy)
     state = layer.initial_state(ROWS, (), DIM)
     assert state["memory"].dtype == "float32"
