@@ -15,7 +15,8 @@ def push(memory, new, length=None):
         memory: Tensor `(batch, ..., memory_length, dim)`.
         new: Tensor `(batch, ..., new_length, dim)`, longer or shorter.
         length: Integer `(batch,)`, how many of a row's new entries are real:
-            those behind are left out. All by default.
+            those behind are left out. All by default, and all where it is
+            more than there are.
 
     Returns:
         Tensor like `memory`.
@@ -24,11 +25,12 @@ def push(memory, new, length=None):
     joined = ops.concatenate([memory, ops.cast(new, memory.dtype)], axis=-2)
     if length is None:
         return joined[..., ops.shape(joined)[-2] - memory_length :, :]
+    length = _clip(length, ops.shape(new)[-2])
     # One gather of rows along a joined axis: `take_along_axis` is far slower.
     batch_size, *middle, width, _ = ops.shape(joined)
     number = math.prod(middle)
     start = ops.arange(batch_size * number) * width
-    start += ops.repeat(ops.cast(length, "int32"), number)
+    start += ops.repeat(length, number)
     source = start[:, None] + ops.arange(memory_length)
     rows = ops.take(ops.reshape(joined, (-1, dim)), source, axis=0)
     return ops.reshape(rows, (batch_size, *middle, memory_length, dim))
@@ -46,7 +48,7 @@ def push_length(valid, memory_length: int, new_length, length=None):
     Returns:
         Int32 tensor `(batch,)`.
     """
-    added = new_length if length is None else ops.cast(length, "int32")
+    added = new_length if length is None else _clip(length, new_length)
     return ops.minimum(valid + added, memory_length)
 
 
@@ -74,3 +76,8 @@ def source_mask(valid, memory_length: int, new_mask, new_length):
     if new_mask is None:
         new_mask = ops.ones((batch_size, new_length), "bool")
     return ops.concatenate([old_mask, new_mask], axis=1)
+
+
+def _clip(length, new_length):
+    # Beyond a row's entries, another row's would be read.
+    return ops.clip(ops.cast(length, "int32"), 0, new_length)

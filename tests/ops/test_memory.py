@@ -72,6 +72,22 @@ def test_a_row_without_new_entries_stays():
     np.testing.assert_array_equal(pushed[1, 1:], new[1])
 
 
+@pytest.mark.parametrize("shape", [(), (2,)])
+def test_lengths_out_of_range_reach_no_other_row(shape):
+    generator = np.random.default_rng(0)
+    memory = generator.normal(size=(ROWS, *shape, 4, DIM)).astype("float32")
+    new = generator.normal(size=(ROWS, *shape, 3, DIM)).astype("float32")
+    valid = np.full(ROWS, 1, "int32")
+    wrong, right = [5, -2, 9], [3, 0, 3]
+    np.testing.assert_array_equal(
+        buffers.push(memory, new, wrong), buffers.push(memory, new, right)
+    )
+    np.testing.assert_array_equal(
+        buffers.push_length(valid, 4, 3, wrong),
+        buffers.push_length(valid, 4, 3, right),
+    )
+
+
 def test_new_entries_take_the_dtype_of_the_buffer():
     memory = tf.zeros((ROWS, 4, DIM), "float32")
     for length in (None, [1, 2, 3]):
