@@ -262,11 +262,13 @@ class _Memory:
             variable.assign(outputs[name])
 
     def reset(self):
-        # What is not real is not read.
-        length = self._variables["memory_length"].value
-        # One by one: replicas' own values have nothing to show as one value.
-        for own in getattr(length, "values", [length]):
-            own.assign(ops.zeros(own.shape, own.dtype))
+        # The memory as well: what is no number would be felt with a weight of
+        # zero, too.
+        for variable in self.variables:
+            value = variable.value
+            # One by one: replicas' own values have nothing to show as one.
+            for own in getattr(value, "values", [value]):
+                own.assign(ops.zeros(own.shape, own.dtype))
 
 
 class _Given(keras.losses.Loss):

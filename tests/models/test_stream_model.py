@@ -337,6 +337,15 @@ def test_a_second_fit_goes_on_until_the_memory_is_reset():
     assert loss_of(model) == pytest.approx(blank, rel=1e-6)
 
 
+def test_a_reset_memory_is_free_of_what_is_no_number():
+    model = make()
+    memory, length = model.memory_variables
+    memory.assign(np.full(memory.shape, np.nan))
+    length.assign(np.full(ROWS, SIZES["memory_length"]))
+    model.reset_memory()
+    assert np.isfinite(fit(model, epochs=1)).all()
+
+
 def test_the_memory_is_among_the_variables_but_not_trained():
     model = make()
     ids = [id(v) for v in model.memory_variables]
