@@ -108,9 +108,10 @@ class StreamModel(keras.Model):
         self._evaluation_model = inner
         self._evaluation_scorer = self._scorer
         if evaluation_model is not None:
-            own = {id(weight) for weight in inner.trainable_variables}
+            # Not trainable ones: none are, where a model is frozen.
+            own = {id(weight) for weight in inner.weights}
             check(
-                own == {id(w) for w in evaluation_model.trainable_variables},
+                own == {id(weight) for weight in evaluation_model.weights},
                 "`evaluation_model` must be a variant of the model, with its "
                 "very weights.",
                 evaluation_model=evaluation_model.name,

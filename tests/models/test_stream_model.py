@@ -117,8 +117,9 @@ def assert_close(actual, expected, atol=1e-5):
     np.testing.assert_allclose(actual, expected, atol=atol)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("norm_first", [False, True])
+@pytest.mark.parametrize(
+    ("jit_compile", "norm_first"), [(False, True), (True, False)]
+)
 def test_fit_carries_the_memory_as_a_loop_does(jit_compile, norm_first):
     arguments = {"norm_first": norm_first, "num_layers": 2}
     model = make(jit_compile=jit_compile, build_arguments=arguments)
@@ -591,6 +592,16 @@ def test_evaluation_is_of_the_very_weights():
         "`evaluation_model` must be a variant of the model, with its very "
         "weights. Received: evaluation_model='transformer_xl'."
     )
+
+
+def test_evaluation_is_of_the_very_weights_where_none_is_trained():
+    model, other = build(), build()
+    model.trainable = other.trainable = False
+    with pytest.raises(ValueError) as error:
+        models.with_memory(model, ROWS, evaluation_model=other)
+    assert "`evaluation_model` must be a variant" in str(error.value)
+    variant = models.transformer_xl_variant(model, memory_length=9)
+    models.with_memory(model, ROWS, evaluation_model=variant)
 
 
 def test_other_models_are_refused():
