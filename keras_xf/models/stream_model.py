@@ -171,7 +171,27 @@ class StreamModel(keras.Model):
         self._bits.update_state_from_nats(nll, weights)
         return self._mean(nll, nll, sample_weight=weights)
 
+    def compile(self, *args, **kwargs):
+        """Takes what `keras.Model.compile` does, but for losses and metrics."""
+        bound = inspect.signature(keras.Model.compile).bind(
+            self, *args, **kwargs
+        )
+        for name in ("loss", "metrics", "weighted_metrics"):
+            value = bound.arguments.get(name)
+            check(
+                not value,
+                f"`{name}` must not be given: the model has its loss and its "
+                "metrics itself.",
+                **{name: value},
+            )
+        return super().compile(*args, **kwargs)
+
     def fit(self, x=None, *args, **kwargs):
+        """Trains on data that are in order, as `keras.Model.fit` does.
+
+        `shuffle`, which Keras has by default for all but a `tf.data` pipeline,
+        must be False. A pipeline that shuffles by itself is not noticed.
+        """
         bound = inspect.signature(keras.Model.fit).bind(
             self, x, *args, **kwargs
         )
@@ -187,10 +207,12 @@ class StreamModel(keras.Model):
         return super().fit(*bound.args[1:], **bound.kwargs)
 
     def evaluate(self, *args, **kwargs):
+        """As `keras.Model.evaluate`, from a memory of nothing on."""
         self._evaluation_memory.reset()
         return super().evaluate(*args, **kwargs)
 
     def predict(self, *args, **kwargs):
+        """As `keras.Model.predict`, from a memory of nothing on."""
         self._evaluation_memory.reset()
         return super().predict(*args, **kwargs)
 

@@ -604,6 +604,16 @@ def test_evaluation_is_of_the_very_weights_where_none_is_trained():
     models.with_memory(model, ROWS, evaluation_model=variant)
 
 
+@pytest.mark.parametrize("name", ["loss", "metrics", "weighted_metrics"])
+def test_losses_and_metrics_of_others_are_refused(name):
+    with pytest.raises(ValueError) as error:
+        make(**{name: ["mse"]})
+    assert str(error.value) == (
+        f"`{name}` must not be given: the model has its loss and its metrics "
+        f"itself. Received: {name}=['mse']."
+    )
+
+
 def test_other_models_are_refused():
     inputs = keras.Input((3,))
     model = keras.Model(inputs, keras.layers.Dense(2)(inputs), name="other")
