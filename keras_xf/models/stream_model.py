@@ -62,7 +62,8 @@ class StreamModel(keras.Model):
 
     - a row whose first token is `BOS` begins anew, in both; the streams of
       `keras_xf.data.streams` begin each row with it, and each epoch of
-      `ContiguousStreams`;
+      `ContiguousStreams`. `BOS` is 2, as in `keras_xf.text`: in a vocabulary
+      that has a word there, segments that begin with that word forget;
     - evaluation begins with nothing at each call of `evaluate` (which `fit`
       makes to validate) and of `predict`;
     - `reset_memory()` empties the memory of training.

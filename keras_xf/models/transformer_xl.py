@@ -60,9 +60,9 @@ def build_transformer_xl(
     `transformer_xl_preset` for others.
 
     The memory goes in and comes out. A sequence begins with a `memory_length`
-    of 0: nothing is remembered, whatever the memory holds. Some references
-    begin with a memory of zeros that is attended to: that is zeros and a
-    `memory_length` of the full size.
+    of 0: nothing is remembered, whatever numbers the memory holds; NaN and
+    infinities would be felt. Some references begin with a memory of zeros that
+    is attended to: that is zeros and a `memory_length` of the full size.
 
     Args:
         vocabulary_size: Number of tokens.
