@@ -20,6 +20,7 @@ def with_memory(
     *,
     evaluation_model: keras.Model | None = None,
     evaluation_batch_size: int | None = None,
+    begin_id: int | None = BOS,
 ) -> "StreamModel":
     """Makes a model that keeps its memory between the steps of `fit`.
 
@@ -33,6 +34,9 @@ def with_memory(
         evaluation_model: What `evaluate`, `predict` and the validation of `fit`
             run, a `transformer_xl_variant` of the model; the model if None.
         evaluation_batch_size: Rows of their batches; `batch_size` if None.
+        begin_id: A row whose first token this is begins anew; by default the
+            `BOS` of `keras_xf.text`. None for a vocabulary that has no such
+            token, where `reset_memory` is all that makes training forget.
 
     Raises:
         ValueError: If an argument is out of range, or the batch cannot be
@@ -52,6 +56,7 @@ def with_memory(
         batch_size,
         evaluation_model=evaluation_model,
         evaluation_batch_size=evaluation_batch_size,
+        begin_id=begin_id,
     )
 
 
@@ -60,10 +65,9 @@ class StreamModel(keras.Model):
 
     Training has a memory of its own, evaluation has another. When they forget:
 
-    - a row whose first token is `BOS` begins anew, in both; the streams of
-      `keras_xf.data.streams` begin each row with it, and each epoch of
-      `ContiguousStreams`. `BOS` is 2, as in `keras_xf.text`: in a vocabulary
-      that has a word there, segments that begin with that word forget;
+    - a row whose first token is `begin_id` begins anew, in both; the streams of
+      `keras_xf.data.streams` begin each row with `BOS`, the default, and each
+      epoch of `ContiguousStreams`;
     - evaluation begins with nothing at each call of `evaluate` (which `fit`
       makes to validate) and of `predict`;
     - `reset_memory()` empties the memory of training.
@@ -96,8 +100,12 @@ class StreamModel(keras.Model):
         *,
         evaluation_model: keras.Model | None = None,
         evaluation_batch_size: int | None = None,
+        begin_id: int | None = BOS,
     ):
         super().__init__(name="stream_model")
+        if begin_id is not None:
+            begin_id = as_integer("begin_id", begin_id, least=0)
+        self.begin_id = begin_id
         self.batch_size = as_integer("batch_size", batch_size)
         if evaluation_batch_size is None:
             evaluation_batch_size = batch_size
@@ -147,7 +155,7 @@ class StreamModel(keras.Model):
         else:
             memory = self._evaluation_memory
             model, scorer = self._evaluation_model, self._evaluation_scorer
-        inputs = memory.join(inputs)
+        inputs = memory.join(inputs, self.begin_id)
         scores = "target_ids" in inputs
         outputs = (scorer if scores else model)(inputs, training=training)
         memory.write(outputs)
@@ -170,7 +178,12 @@ class StreamModel(keras.Model):
             weights = places < ops.cast(x["length"], "int32")[:, None]
         weights = ops.cast(weights, nll.dtype)
         self._bits.update_state_from_nats(nll, weights)
-        return self._mean(nll, nll, sample_weight=weights)
+        loss = self._mean(nll, nll, sample_weight=weights)
+        # Those of layers and regularizers, shared among replicas as that is.
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        for other in self.losses:
+            loss += ops.sum(ops.cast(other, loss.dtype)) / replicas
+        return loss
 
     def compile(self, *args, **kwargs):
         """Takes what `keras.Model.compile` does, but for losses and metrics."""
@@ -258,7 +271,7 @@ class _Memory:
     def variables(self):
         return list(self._variables.values())
 
-    def join(self, inputs):
+    def join(self, inputs, begin_id):
         """The inputs of rows, and what is remembered of these."""
         # A mismatch is told here: a state cannot take another batch.
         check(
@@ -274,12 +287,12 @@ class _Memory:
         memory, length = (
             self._variables[name].value for name in ("memory", "memory_length")
         )
-        begins = ops.equal(inputs["token_ids"][:, 0], BOS)
-        return {
-            **inputs,
-            "memory": memory,
-            "memory_length": ops.where(begins, 0, length),
-        }
+        if begin_id is not None:
+            begins = ops.equal(inputs["token_ids"][:, 0], begin_id)
+            length = ops.where(begins, 0, length)
+            # The memory as well: see `reset`.
+            memory = ops.where(begins[:, None, None, None], 0.0, memory)
+        return {**inputs, "memory": memory, "memory_length": length}
 
     def write(self, outputs):
         for name, variable in self._variables.items():

@@ -22,8 +22,8 @@ from keras_xf.models.seeds import Seeds
 from keras_xf.models.step_model import StepModel
 from keras_xf.ops.logits import wide_dtype
 
-# Left as it is in the model that a variant is made of.
-_SAME = object()
+# Left as it is in the model that a variant is made of; as `help` shows it.
+_SAME = "as in the model"
 
 
 def build_transformer_xl(
@@ -245,9 +245,9 @@ def build_transformer_xl(
 def transformer_xl_variant(
     model: keras.Model,
     *,
-    memory_length: int = _SAME,
-    attention_window: int | None = _SAME,
-    clamp_length: int | None = _SAME,
+    memory_length: int | str = _SAME,
+    attention_window: int | str | None = _SAME,
+    clamp_length: int | str | None = _SAME,
 ) -> keras.Model:
     """Makes a model of the same weights with other options.
 
@@ -290,12 +290,16 @@ def transformer_xl_variant(
     return _assemble(parts, model.input["memory"].shape[-1])
 
 
-def initial_memory(model: keras.Model, batch_size: int) -> dict:
+def initial_memory(
+    model: keras.Model, batch_size: int, attend_zeros: bool = False
+) -> dict:
     """What a model remembers before the first segment, which is nothing.
 
     Args:
         model: A model of `build_transformer_xl`.
         batch_size: Number of sequences.
+        attend_zeros: Whether the zeros that the memory holds count as real, as
+            in Hugging Face's models and the authors' TensorFlow code.
 
     Returns:
         A dict of the inputs `memory` and `memory_length`.
@@ -305,7 +309,12 @@ def initial_memory(model: keras.Model, batch_size: int) -> dict:
     """
     xl_memory = _parts_of(model)["xl_memory"]
     _, num_layers, _, dim = model.input["memory"].shape
-    return xl_memory.initial_state(batch_size, (num_layers,), dim)
+    blank = xl_memory.initial_state(batch_size, (num_layers,), dim)
+    if attend_zeros:
+        blank["memory_length"] = ops.full_like(
+            blank["memory_length"], xl_memory.memory_length
+        )
+    return blank
 
 
 def build_transformer_xl_scorer(model: keras.Model) -> keras.Model:

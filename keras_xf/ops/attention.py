@@ -286,10 +286,10 @@ def _softmax(query, key, *, logit_bias=None, **masks):
     # Scaling the query touches fewer numbers than scaling the logits.
     query = query * (1.0 / math.sqrt(query.shape[-1]))
     logits = ops.matmul(query, ops.swapaxes(key, -1, -2))
-    if logit_bias is not None:
-        logits = logits + ops.cast(logit_bias, logits.dtype)
     if logits.dtype != "float64":
         logits = ops.cast(logits, "float32")
+    if logit_bias is not None:
+        logits = logits + ops.cast(logit_bias, logits.dtype)
     mask = combine_masks(
         target_length=ops.shape(query)[2],
         source_length=ops.shape(key)[2],

@@ -49,7 +49,7 @@ def push_length(valid, memory_length: int, new_length, length=None):
         Int32 tensor `(batch,)`.
     """
     added = new_length if length is None else _clip(length, new_length)
-    return ops.minimum(valid + added, memory_length)
+    return ops.minimum(ops.maximum(valid, 0) + added, memory_length)
 
 
 def source_mask(valid, memory_length: int, new_mask, new_length):

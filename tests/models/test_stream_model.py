@@ -623,3 +623,81 @@ def test_other_models_are_refused():
         "`model` must come from `build_transformer_xl`. "
         "Received: model='other'."
     )
+
+
+def test_another_token_begins_rows_or_none_does():
+    streams = np.arange(24).reshape(2, 12) % 9 + 3
+    streams[0, 8] = 7
+    for begin_id, expected in ((7, [4, 6]), (None, [6, 6])):
+        model = models.build_transformer_xl(
+            vocabulary_size=12,
+            num_layers=1,
+            hidden_dim=8,
+            num_heads=2,
+            intermediate_dim=8,
+            memory_length=6,
+        )
+        stream_model = models.with_memory(model, 2, begin_id=begin_id)
+        for start in (0, 4, 8):
+            part = streams[:, start : start + 4]
+            stream_model(
+                {"token_ids": part, "length": np.array([4, 4])}, training=True
+            )
+        np.testing.assert_array_equal(
+            stream_model.memory_variables[1], expected
+        )
+    with pytest.raises(ValueError) as error:
+        models.with_memory(model, 2, begin_id=-1)
+    assert str(error.value) == (
+        "`begin_id` must not be negative. Received: begin_id=-1."
+    )
+
+
+def test_a_row_that_begins_anew_forgets_what_is_no_number():
+    model = models.build_transformer_xl(
+        vocabulary_size=12,
+        num_layers=1,
+        hidden_dim=8,
+        num_heads=2,
+        intermediate_dim=8,
+        memory_length=6,
+    )
+    stream_model = models.with_memory(model, 1)
+    memory, length = stream_model.memory_variables
+    memory.assign(np.full(memory.shape, np.nan))
+    length.assign([6])
+    for first, is_finite in ((5, False), (2, True)):
+        outputs = stream_model(
+            {"token_ids": np.array([[first, 6, 7]]), "length": np.array([3])},
+            training=True,
+        )
+        assert np.all(np.isfinite(outputs["log_probs"])) == is_finite
+
+
+def test_losses_of_layers_count():
+    model = models.build_transformer_xl(
+        vocabulary_size=12,
+        num_layers=1,
+        hidden_dim=8,
+        num_heads=2,
+        intermediate_dim=8,
+        dropout=0.0,
+        memory_length=4,
+        seed=1,
+    )
+    batch = (
+        {"token_ids": np.array([[2, 6, 7]]), "length": np.array([3])},
+        {"log_probs": np.array([[6, 7, 8]])},
+    )
+    losses = []
+    for regularizer in (None, keras.regularizers.L2(0.5)):
+        narrow = model.get_layer("feed_forward_0").layer.narrow
+        narrow.kernel.regularizer = regularizer
+        stream_model = models.with_memory(model, 1)
+        stream_model.compile(keras.optimizers.SGD(0.0))
+        losses.append(stream_model.test_on_batch(*batch, return_dict=True))
+    difference = losses[1]["loss"] - losses[0]["loss"]
+    np.testing.assert_allclose(
+        difference, 0.5 * np.sum(narrow.kernel.numpy() ** 2), rtol=1e-4
+    )
+    assert losses[1]["bits_per_token"] == losses[0]["bits_per_token"]

@@ -158,3 +158,8 @@ def test_where_all_is_real_there_is_no_mask():
 def test_a_buffer_of_nothing_has_an_empty_mask():
     mask = buffers.source_mask(np.zeros(2, "int32"), 0, np.eye(2) > 0, 2)
     np.testing.assert_array_equal(mask, np.eye(2) > 0)
+
+
+def test_a_length_below_nothing_counts_as_nothing():
+    valid = buffers.push_length(np.array([-3, 2]), 4, 1)
+    np.testing.assert_array_equal(valid, [1, 3])
