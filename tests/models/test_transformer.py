@@ -216,8 +216,8 @@ def test_unknown_builders_are_named():
         models.build({"builder": "build_nothing", "arguments": {}})
     assert str(error.value) == (
         "`builder` must be one of ['build_language_model', "
-        "'build_reformer_encoder', 'build_reformer_language_model']. "
-        "Received: builder='build_nothing'."
+        "'build_reformer_encoder', 'build_reformer_language_model', "
+        "'build_transformer_xl']. Received: builder='build_nothing'."
     )
 
 
