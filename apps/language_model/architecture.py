@@ -45,6 +45,11 @@ class ArchitectureOptions:
         "after.",
         True,
     )
+    final_norm: bool = option(
+        "Transformer_xl: normalize what the logits are made of, which the "
+        "published models do not.",
+        True,
+    )
     tied: bool = option(
         "Transformer and transformer_xl: one table for embeddings and logits.",
         True,
@@ -187,7 +192,8 @@ class ArchitectureOptions:
         if memory_length is None:
             memory_length = segment_length
         names = (
-            *("attention_dropout", "norm_first", "untied_biases"),
+            *("attention_dropout", "norm_first", "final_norm"),
+            "untied_biases",
             *("embedding_dim", "divisor", "initializer_stddev"),
         )
         return {

@@ -25,7 +25,12 @@ SIZES = {
 SEVERAL_BINS = {"cutoffs": (4, 9), "divisor": 2}
 VARIETIES = [
     {},
-    {"norm_first": True, "untied_biases": True, "clamp_length": 3},
+    {
+        "norm_first": True,
+        "final_norm": True,
+        "untied_biases": True,
+        "clamp_length": 3,
+    },
     {**SEVERAL_BINS, "attention_window": 4, "untied_biases": True},
     {
         "cutoffs": (5,),
@@ -98,6 +103,9 @@ def oracle_weights(model):
     if softmax.cutoffs:
         weights["cluster_kernel"] = softmax.bin_table.numpy()
         weights["cluster_bias"] = softmax.bin_bias.numpy()
+    if "final_norm" in layers:
+        norm = layers["final_norm"]
+        weights["final_norm"] = (norm.gamma.numpy(), norm.beta.numpy())
     index = 0
     while f"attention_{index}" in layers:
         attention = layers[f"attention_{index}"]

@@ -9,6 +9,8 @@ Weights are a plain dict, in no library's layout:
 - `cluster_kernel` `(clusters, embedding_dim)` and `cluster_bias` `(clusters,)`:
   of the bins behind the first, in the order of their ids; not read if there is
   one bin.
+- `final_norm`, if there is one: scale and center of the normalization behind
+  the last layer.
 - `layers`: for each layer a dict of `query`, `key`, `position` `(dim,
   num_heads, key_dim)`, `value` `(dim, num_heads, value_dim)`, `output`
   `(num_heads, value_dim, dim)`, `content_bias`, `position_bias` `(num_heads,
@@ -80,6 +82,12 @@ def model(
                 clamp_length=clamp_length,
                 norm_first=norm_first,
                 epsilon=epsilon,
+            )
+        if "final_norm" in weights:
+            hidden = normalize(
+                hidden,
+                *(np.asarray(x, "float64") for x in weights["final_norm"]),
+                epsilon,
             )
         results["log_probs"][row, :real] = log_probs(weights, hidden)
         results["memory_length"][row] = min(size, old.shape[1] + real)
