@@ -53,6 +53,7 @@ def options(files, tmp_path_factory):
         batch_size=BATCH_SIZE,
         train_steps=240,
         save_every_steps=80,
+        final_norm=False,
         learning_rate=2e-2,
         optimizer="adam",
         log_every_steps=0,
