@@ -64,6 +64,11 @@ class Options:
         16,
     )
     batch_size: int = option("Contexts at once.", 16)
+    window_length: int | None = option(
+        "Models without a memory: tokens in view; as many as each was trained "
+        "on if none, all if 0.",
+        None,
+    )
     segment_length: int | None = option(
         "Transformer_xl: tokens at once; as in each run's validation if none, "
         "and the following likewise.",
@@ -98,7 +103,10 @@ class Options:
                 f"`{name}` must be positive.",
                 **{name: value},
             )
-        for name in ("memory_length", "attention_window", "clamp_length"):
+        for name in (
+            *("window_length", "memory_length"),
+            *("attention_window", "clamp_length"),
+        ):
             value = getattr(self, name)
             check(
                 value is None or value >= 0,
@@ -111,6 +119,12 @@ class Options:
             start=self.start,
             delta=self.delta,
             maximum=self.maximum,
+        )
+        check(
+            not self.window_length or self.window_length > self.stride,
+            "`window_length` must be more than `stride`.",
+            window_length=self.window_length,
+            stride=self.stride,
         )
         check(
             self.top and all(0 < top <= 1 for top in self.top),
@@ -229,15 +243,15 @@ def _block_starts(options, num_tokens):
 def _score(options, run, token_ids, starts):
     """Returns losses `(contexts, positions)`, kept on disk, and a size."""
     description = run.read_model_json()
+    train_options = load_options(TrainOptions, run.options)
     stream = None
     if description["builder"] == "build_transformer_xl":
-        train_options = load_options(TrainOptions, run.options)
         stream = stream_settings(options, train_options)
     model = load_model(run.model, "run_dirs")
     score = ContextLosses(
         model,
         stream=stream,
-        max_length=description["arguments"].get("max_length"),
+        max_length=_max_length(options, description, train_options, stream),
         batch_size=options.batch_size,
     )
     folder = Path(options.output_dir) / "losses"
@@ -260,6 +274,30 @@ def _score(options, run, token_ids, starts):
             "%s, context %d: %.4f nats", run.path, context, found[-1].mean()
         )
     return found, model.count_params()
+
+
+def _max_length(options, description, train_options, stream):
+    """Positions that a model may see at once, or None for any number.
+
+    Beyond its training a model is lost at other tokens each time, which the
+    formula, that takes the lowest losses, counts as gains.
+    """
+    limit = description["arguments"].get("max_length")
+    if stream and stream["memory_length"]:
+        return limit
+    window = options.window_length
+    if window is None:
+        window = train_options.window_length
+        if stream:
+            window = train_options.train_segment
+        check(
+            window > options.stride,
+            "`stride` must be less than the windows that a model without a "
+            "memory was trained on.",
+            stride=options.stride,
+            window_length=window,
+        )
+    return min((length for length in (limit, window) if length), default=None)
 
 
 def _table(comparison):

@@ -226,6 +226,22 @@ def test_goes_on_with_what_was_scored(options, runs, monkeypatch):
     assert len(scored) == 6
 
 
+def test_a_window_is_no_longer_than_asked(options, runs):
+    options = dataclasses.replace(options, run_dirs=(str(runs / "transformer"),))
+
+    def losses(**arguments):
+        changed = dataclasses.replace(options, **arguments)
+        return recl.compare(changed)["models"][0]["losses"]
+
+    # Trained on 16 tokens, of which 3 are scored.
+    trained = losses(maximum=20)
+    assert len(set(trained[:3])) == 3
+    assert trained[3:] == [losses(start=13, maximum=20)[0]] * 2
+    shorter = losses(window_length=7)
+    assert len(set(shorter)) == 1
+    assert losses(window_length=0, maximum=20)[4] != trained[4]
+
+
 def test_runs_of_several_tokenizers_are_refused(options, runs, tmp_path):
     other = tmp_path / "other"
     (other / "text").mkdir(parents=True)
@@ -262,6 +278,11 @@ def test_a_short_text_is_refused(options):
         (
             {"clamp_length": -1},
             "`clamp_length` must not be negative. Received: clamp_length=-1.",
+        ),
+        (
+            {"window_length": 16},
+            "`window_length` must be more than `stride`. "
+            "Received: window_length=16, stride=16.",
         ),
         (
             {"start": 100, "delta": 50, "maximum": 149},
