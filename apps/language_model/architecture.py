@@ -12,6 +12,21 @@ _POSITIONS = {
     "reformer": ("axial", "learned"),
     "transformer_xl": ("relative",),
 }
+# Of the options that some kinds of model do not have: whose they are.
+_OWNERS = {
+    ("transformer", "transformer_xl"): ("norm_first", "tied"),
+    ("reformer",): (
+        *("attention", "chunk_length", "num_hashes"),
+        *("feed_forward_chunk_length", "reversible"),
+    ),
+    ("transformer_xl",): (
+        *("final_norm", "memory_length", "attention_dropout", "untied_biases"),
+        *("cutoffs", "embedding_dim", "divisor", "initializer_stddev"),
+        # Of the program that trains.
+        *("segment_length", "eval_segment_length", "eval_memory_length"),
+        "clamp_length",
+    ),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,6 +115,7 @@ class ArchitectureOptions:
     )
 
     def __post_init__(self):
+        self._check_are_of_this_model()
         check_activation(self.activation)
         check(
             self.memory_length is None or self.memory_length >= 0,
@@ -209,6 +225,21 @@ class ArchitectureOptions:
                 "seed": seed,
             },
         }
+
+    def _check_are_of_this_model(self):
+        defaults = {
+            field.name: field.default for field in dataclasses.fields(self)
+        }
+        for models, names in _OWNERS.items():
+            for name in names if self.model not in models else ():
+                if name in defaults:
+                    value = getattr(self, name)
+                    check(
+                        value == defaults[name],
+                        f"`{name}` must be left out: a {self.model} has none.",
+                        **{name: value},
+                        model=self.model,
+                    )
 
     @property
     def _positions(self):

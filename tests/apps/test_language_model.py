@@ -236,6 +236,26 @@ def test_files_shorter_than_a_batch_of_windows_are_refused(options, files):
             "Received: vocabulary_size=100, tokenizer='bytes'.",
         ),
         (
+            {"memory_length": 64},
+            "`memory_length` must be left out: a transformer has none. "
+            "Received: memory_length=64, model='transformer'.",
+        ),
+        (
+            {"model": "reformer", "tied": False},
+            "`tied` must be left out: a reformer has none. "
+            "Received: tied=False, model='reformer'.",
+        ),
+        (
+            {"model": "reformer", "eval_segment_length": 8},
+            "`eval_segment_length` must be left out: a reformer has none. "
+            "Received: eval_segment_length=8, model='reformer'.",
+        ),
+        (
+            {"model": "transformer_xl", "num_hashes": 2},
+            "`num_hashes` must be left out: a transformer_xl has none. "
+            "Received: num_hashes=2, model='transformer_xl'.",
+        ),
+        (
             {"tokenizer": "words", "vocabulary_size": 5},
             "`vocabulary_size` must exceed the 5 special ids. "
             "Received: vocabulary_size=5.",

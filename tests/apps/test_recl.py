@@ -227,7 +227,9 @@ def test_goes_on_with_what_was_scored(options, runs, monkeypatch):
 
 
 def test_a_window_is_no_longer_than_asked(options, runs):
-    options = dataclasses.replace(options, run_dirs=(str(runs / "transformer"),))
+    options = dataclasses.replace(
+        options, run_dirs=(str(runs / "transformer"),)
+    )
 
     def losses(**arguments):
         changed = dataclasses.replace(options, **arguments)
