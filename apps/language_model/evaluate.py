@@ -30,6 +30,7 @@ from apps.language_model.corpus import Corpus
 from apps.language_model.corpus import read_corpus
 from apps.language_model.scoring import Score
 from apps.language_model.scoring import score_corpus
+from apps.language_model.stream_options import StreamOptions
 from apps.language_model.stream_scoring import score_streams
 from apps.language_model.train import Options as TrainOptions
 from apps.training import NonFiniteError
@@ -44,7 +45,7 @@ from keras_xf.text import load_tokenizer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(StreamOptions):
     """Options of the evaluation."""
 
     run_dir: str = option("Run directory of a language model.")
@@ -69,46 +70,18 @@ class Options:
         "and the more work; half a window if none.",
         None,
     )
-    segment_length: int | None = option(
-        "Stream: tokens of a row at once; as in the run's validation if none.",
-        None,
-    )
-    memory_length: int | None = option(
-        "Stream: positions before a segment that each layer sees; as in the "
-        "run's validation if none.",
-        None,
-    )
-    attention_window: int | None = option(
-        "Stream: positions that each position sees in a layer, itself the "
-        "first; memory_length if none, without limit if 0.",
-        None,
-    )
-    clamp_length: int | None = option(
-        "Transformer_xl: distances beyond it count as it; as in the run's "
-        "validation if none, without limit if 0.",
-        None,
-    )
     num_hashes: int | None = option(
         "Rounds of hashing of a reformer; as in training if none.", None
     )
     jit_compile: bool = option("Use XLA.", False)
 
     def __post_init__(self):
-        for name in (
-            *("window_length", "stride", "batch_size", "num_hashes"),
-            "segment_length",
-        ):
+        StreamOptions.__post_init__(self)
+        for name in ("window_length", "stride", "batch_size", "num_hashes"):
             value = getattr(self, name)
             check(
                 value is None or value > 0,
                 f"`{name}` must be positive.",
-                **{name: value},
-            )
-        for name in ("memory_length", "attention_window", "clamp_length"):
-            value = getattr(self, name)
-            check(
-                value is None or value >= 0,
-                f"`{name}` must not be negative.",
                 **{name: value},
             )
 
@@ -146,7 +119,7 @@ def evaluate(options: Options) -> tuple[Score, Corpus]:
         score = score_streams(
             load_model(run.model, "run_dir"),
             corpus,
-            **stream_settings(options, train_options),
+            **options.stream_settings(train_options),
             batch_size=options.batch_size or 10,
             jit_compile=options.jit_compile,
         )
@@ -166,27 +139,6 @@ def evaluate(options: Options) -> tuple[Score, Corpus]:
                 f"The {name} of the model in {run.path} is not finite."
             )
     return score, corpus
-
-
-def stream_settings(options: Options, train_options: TrainOptions) -> dict:
-    """Returns how a stream is read, as `score_streams` takes it.
-
-    Args:
-        options: Options, which have `segment_length`, `memory_length`,
-            `attention_window` and `clamp_length`.
-        train_options: Those of the run.
-    """
-    settings = train_options.evaluation
-    if options.memory_length is not None:
-        settings["memory_length"] = options.memory_length
-        settings["attention_window"] = options.memory_length or None
-    if options.attention_window is not None:
-        settings["attention_window"] = options.attention_window or None
-    if options.segment_length is not None:
-        settings["segment_length"] = options.segment_length
-    if options.clamp_length is not None:
-        settings["clamp_length"] = options.clamp_length or None
-    return settings
 
 
 def _method(options, run):
@@ -251,7 +203,7 @@ def _load_model(options, train_options, run):
     """Returns the model, or a variant of it with the same weights."""
     model = load_model(run.model, "run_dir")
     if "memory" in model.input:
-        clamp_length = stream_settings(options, train_options)["clamp_length"]
+        clamp_length = options.stream_settings(train_options)["clamp_length"]
         return models.transformer_xl_variant(model, clamp_length=clamp_length)
     if options.num_hashes is None:
         return model

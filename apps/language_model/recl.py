@@ -25,8 +25,8 @@ from absl import logging
 from apps.language_model.context_losses import ContextLosses
 from apps.language_model.corpus import read_corpus
 from apps.language_model.effective_context import relative_effective_context
-from apps.language_model.evaluate import stream_settings
 from apps.language_model.recl_plot import plot_recl
+from apps.language_model.stream_options import StreamOptions
 from apps.language_model.train import Options as TrainOptions
 from apps.training import RunDirectory
 from apps.training import check_can_plot
@@ -41,7 +41,7 @@ from keras_xf.text import load_tokenizer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(StreamOptions):
     """Options of the comparison."""
 
     run_dirs: tuple[str, ...] = option("Run directories of language models.")
@@ -69,50 +69,22 @@ class Options:
         "on if none, all if 0.",
         None,
     )
-    segment_length: int | None = option(
-        "Transformer_xl: tokens at once; as in each run's validation if none, "
-        "and the following likewise.",
-        None,
-    )
-    memory_length: int | None = option(
-        "Transformer_xl: positions before a segment that each layer sees.", None
-    )
-    attention_window: int | None = option(
-        "Transformer_xl: positions that each position sees in a layer; "
-        "memory_length if none, without limit if 0.",
-        None,
-    )
-    clamp_length: int | None = option(
-        "Transformer_xl: distances beyond it count as it; without limit if 0.",
-        None,
-    )
 
     def __post_init__(self):
+        StreamOptions.__post_init__(self)
         check(
             self.run_dirs,
             "`run_dirs` must not be empty.",
             run_dirs=self.run_dirs,
         )
-        for name in (
-            *("start", "delta", "positions", "stride", "batch_size"),
-            "segment_length",
-        ):
+        for name in ("start", "delta", "positions", "stride", "batch_size"):
             value = getattr(self, name)
-            check(
-                value is None or value > 0,
-                f"`{name}` must be positive.",
-                **{name: value},
-            )
-        for name in (
-            *("window_length", "memory_length"),
-            *("attention_window", "clamp_length"),
-        ):
-            value = getattr(self, name)
-            check(
-                value is None or value >= 0,
-                f"`{name}` must not be negative.",
-                **{name: value},
-            )
+            check(value > 0, f"`{name}` must be positive.", **{name: value})
+        check(
+            self.window_length is None or self.window_length >= 0,
+            "`window_length` must not be negative.",
+            window_length=self.window_length,
+        )
         check(
             self.maximum >= self.start + self.delta,
             "`maximum` must leave room for two contexts.",
@@ -246,7 +218,7 @@ def _score(options, run, token_ids, starts):
     train_options = load_options(TrainOptions, run.options)
     stream = None
     if description["builder"] == "build_transformer_xl":
-        stream = stream_settings(options, train_options)
+        stream = options.stream_settings(train_options)
     model = load_model(run.model, "run_dirs")
     score = ContextLosses(
         model,
