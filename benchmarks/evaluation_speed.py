@@ -19,27 +19,23 @@ contestant to `--results`; all that is recorded is printed as tables, with
 """
 
 import dataclasses
-from pathlib import Path
-
-from absl import logging
 
 from benchmarks.attention_tables import read_latest
-from benchmarks.contestant import Limits
+from benchmarks.curve import CurveOptions
+from benchmarks.curve import measure_curve
 from benchmarks.evaluation_cases import SIZES
 from benchmarks.evaluation_cases import WORKERS
 from benchmarks.evaluation_cases import case_name
 from benchmarks.evaluation_cases import contestant_work
 from benchmarks.evaluation_cases import evaluation_case
 from benchmarks.evaluation_tables import evaluation_tables
-from benchmarks.results import append_results
-from benchmarks.run import measure
 from keras_xf.checks import check
 from keras_xf.launch import launch
 from keras_xf.launch import option
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(CurveOptions):
     """Options of the program."""
 
     # What is measured.
@@ -62,21 +58,14 @@ class Options:
         "Width inside feed-forward.", SIZES["intermediate_dim"]
     )
     # How.
-    measure: bool = option("Whether to measure.", True)
-    missing: bool = option("Measure what is not recorded yet alone.", False)
     rounds: int = option("Rounds, each of every contestant.", 5)
-    seconds: float = option("About how long each is timed in a round.", 0.5)
-    case_seconds: float = option(
-        "After so long, no round of a case begins but the first three.", 120.0
-    )
-    # What is allowed.
-    max_seconds: float = option("Seconds of a call.", 60.0)
     max_gib: float = option("Resident memory of a contestant.", 8.0)
     results: str = option(
         "JSON lines to append to.", "benchmarks/results/evaluation_speed.jsonl"
     )
 
     def __post_init__(self):
+        CurveOptions.__post_init__(self)
         check(
             min(self.segments, default=0) > 0,
             "`segments` must be positive.",
@@ -89,9 +78,6 @@ class Options:
             lengths=self.lengths,
             segments=self.segments,
         )
-        for name in ("rounds", "seconds", "max_seconds", "max_gib"):
-            value = getattr(self, name)
-            check(value > 0, f"`{name}` must be positive.", **{name: value})
 
     def sizes(self) -> dict:
         """The sizes of the model."""
@@ -103,43 +89,16 @@ def run(options: Options) -> None:
     """Measures, and prints the tables."""
     if options.measure:
         for place, segment in enumerate(options.segments):
-            _measure_lengths(segment, windows=not place, options=options)
+            cases = _cases(segment, windows=not place, options=options)
+            measure_curve(cases, WORKERS, options, tell=_told)
     print(evaluation_tables(read_latest(options.results)), flush=True)
 
 
-def _measure_lengths(segment, windows, options):
+def _cases(segment, windows, options):
     """From the shortest length on."""
-    left_out = {}
     for length in sorted(options.lengths):
         case = evaluation_case(length, segment, windows, options.sizes())
-        name = case_name(case.sizes)
-        records = _recorded(name, options) if options.missing else []
-        if not records:
-            workers = {
-                contestant: WORKERS[contestant]
-                for index, contestant in enumerate(case.contestants)
-                if not index
-                or not options.contestants
-                or contestant in options.contestants
-            }
-            logging.info("%s: %s", name, ", ".join(workers))
-            records = measure(
-                name,
-                case,
-                workers,
-                options.rounds,
-                options.seconds,
-                limits=Limits(options.max_seconds, options.max_gib * 2**30),
-                max_seconds=options.case_seconds,
-                left_out=left_out,
-            )
-            records = [_told(record) for record in records]
-            append_results(options.results, records)
-        left_out |= {
-            record["contestant"]: record["error"]
-            for record in records
-            if record.get("beyond_limits")
-        }
+        yield case_name(case.sizes), case
 
 
 def _told(record):
@@ -157,12 +116,6 @@ def _told(record):
             record["median_seconds"] / record["tokens"]
         )
     return record
-
-
-def _recorded(name, options):
-    if not Path(options.results).exists():
-        return []
-    return read_latest(options.results).get(name, [])
 
 
 if __name__ == "__main__":
