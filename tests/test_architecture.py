@@ -18,6 +18,7 @@ RANKS = {
     "keras_xf.text": 1,
     "keras_xf.constraints": 2,
     "keras_xf.contract": 2,
+    "keras_xf.initializers": 2,
     "keras_xf.losses": 2,
     "keras_xf.metrics": 2,
     "keras_xf.optimizers": 2,

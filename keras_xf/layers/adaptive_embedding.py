@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_xf.checks import as_integer
-from keras_xf.layers.own_draws import own_draws
+from keras_xf.initializers.own_draws import own_draws
 from keras_xf.layers.token_ids import as_token_ids
 from keras_xf.layers.vocabulary_bins import VocabularyBins
 from keras_xf.ops import embedding

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_xf.checks import check
 from keras_xf.checks import check_shape
-from keras_xf.layers.own_draws import own_draws
+from keras_xf.initializers.own_draws import own_draws
 from keras_xf.ops.dropout import drop
 
 

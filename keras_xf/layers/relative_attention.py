@@ -6,8 +6,8 @@ from keras import ops
 from keras_xf.checks import as_integer
 from keras_xf.checks import check
 from keras_xf.checks import check_shape
+from keras_xf.initializers.own_draws import own_draws
 from keras_xf.layers.multi_head_layer import MultiHeadLayer
-from keras_xf.layers.own_draws import own_draws
 from keras_xf.ops import memory as buffers
 from keras_xf.ops import relative
 

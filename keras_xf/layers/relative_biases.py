@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_xf.checks import as_integer
-from keras_xf.layers.own_draws import own_draws
+from keras_xf.initializers.own_draws import own_draws
 
 
 @keras.saving.register_keras_serializable(package="keras_xf")

@@ -1,0 +1,5 @@
+"""Constraints of weights, which optimizers keep."""
+
+from keras_xf.constraints.simplex import Simplex
+
+__all__ = ["Simplex"]

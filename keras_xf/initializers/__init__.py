@@ -1,0 +1,6 @@
+"""Initializers of weights that are several matrices, or shares of one."""
+
+from keras_xf.initializers.per_slice import PerSlice
+from keras_xf.initializers.stacked import Stacked
+
+__all__ = ["PerSlice", "Stacked"]

@@ -1,0 +1,193 @@
+"""An optimizer of its own for each group of variables."""
+
+import keras
+from keras import ops
+
+from keras_xf.checks import check
+
+
+@keras.saving.register_keras_serializable(package="keras_xf")
+class GroupedOptimizer(keras.optimizers.MultiOptimizer):
+    """Gives variables to optimizers by their paths, and acts as one of them.
+
+    What `keras.optimizers.MultiOptimizer` lacks:
+
+    - Gradients are clipped together, not group by group.
+    - Gradients are summed here: a group counts updates, so that its schedule
+      sees them and not the batches, and constraints are kept once an update.
+    - It has a `learning_rate`, that of the rest, for callbacks and logs.
+
+    Args:
+        rest: Optimizer of the variables that are in no group.
+        groups: Optimizers by regular expressions, which match whole paths of
+            variables, as those of `keras.optimizers.OptimizerMap` do. All
+            optimizers have names of their own, and neither clip nor accumulate
+            gradients.
+        global_clipnorm: Largest norm of all gradients together, or None.
+        gradient_accumulation_steps: Batches whose mean gradient makes an
+            update; None for one.
+        name: Its name.
+
+    Example:
+
+    >>> optimizer = keras_xf.optimizers.GroupedOptimizer(
+    ...     keras.optimizers.Adam(1e-3, name="rest"),
+    ...     {".*/kernel": keras.optimizers.Adam(1e-4, name="kernels")},
+    ...     global_clipnorm=1.0,
+    ... )
+    """
+
+    def __init__(
+        self,
+        rest: keras.optimizers.Optimizer,
+        groups: dict[str, keras.optimizers.Optimizer],
+        global_clipnorm: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        name: str = "grouped_optimizer",
+    ):
+        optimizers = [*groups.values(), rest]
+        names = [optimizer.name for optimizer in optimizers]
+        check(
+            len(set(names)) == len({id(each) for each in optimizers}),
+            "`groups` and `rest` must have optimizers with names of their own.",
+            names=names,
+        )
+        for optimizer in optimizers:
+            for option in (
+                *("clipnorm", "clipvalue", "global_clipnorm"),
+                "gradient_accumulation_steps",
+            ):
+                value = getattr(optimizer, option)
+                check(
+                    value is None,
+                    f"`{option}` must be given to the `GroupedOptimizer`.",
+                    **{option: value},
+                    optimizer=optimizer.name,
+                )
+        check(
+            global_clipnorm is None or global_clipnorm > 0,
+            "`global_clipnorm` must be positive.",
+            global_clipnorm=global_clipnorm,
+        )
+        check(
+            gradient_accumulation_steps is None
+            or gradient_accumulation_steps >= 1,
+            "`gradient_accumulation_steps` must be positive.",
+            gradient_accumulation_steps=gradient_accumulation_steps,
+        )
+        super().__init__(
+            keras.optimizers.OptimizerMap(rest, dict(groups)), name=name
+        )
+        self.rest = rest
+        self.groups = dict(groups)
+        self.global_clipnorm = global_clipnorm
+        # Keras has no 1. It makes the variables that sum gradients.
+        if gradient_accumulation_steps == 1:
+            gradient_accumulation_steps = None
+        self.gradient_accumulation_steps = gradient_accumulation_steps
+
+    @property
+    def iterations(self):
+        """Number of updates."""
+        return self.rest.iterations
+
+    @property
+    def learning_rate(self):
+        """That of `rest`; to set it multiplies those of all groups, too."""
+        return self.rest.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value):
+        before = ops.convert_to_numpy(self.rest.learning_rate)
+        for optimizer in self.optimizers:
+            if optimizer is not self.rest:
+                rate = ops.convert_to_numpy(optimizer.learning_rate)
+                optimizer.learning_rate = rate / before * value
+        self.rest.learning_rate = value
+
+    def apply(self, grads, trainable_variables=None):
+        if trainable_variables is None:
+            check(
+                self.built,
+                "`trainable_variables` must be given before the optimizer is "
+                "built.",
+                trainable_variables=trainable_variables,
+            )
+            trainable_variables = self._trainable_variables
+        trainable_variables = list(trainable_variables)
+        if not self.built:
+            self.build(trainable_variables)
+        steps = self.gradient_accumulation_steps
+        if steps is None:
+            self._update(grads, trainable_variables)
+            return
+        sums = [
+            self._accumulated_gradients[self._get_variable_index(variable)]
+            for variable in trainable_variables
+        ]
+        ops.cond(
+            (self._iterations + 1) % steps == 0,
+            lambda: self._update_from(sums, grads, trainable_variables),
+            lambda: self._add(sums, grads),
+        )
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        return {
+            "rest": serialize(self.rest),
+            "groups": {
+                path: serialize(optimizer)
+                for path, optimizer in self.groups.items()
+            },
+            "global_clipnorm": self.global_clipnorm,
+            "gradient_accumulation_steps": self.gradient_accumulation_steps,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        def deserialize(optimizer):
+            return keras.saving.deserialize_keras_object(
+                optimizer, custom_objects=custom_objects
+            )
+
+        groups = {
+            path: deserialize(optimizer)
+            for path, optimizer in config["groups"].items()
+        }
+        rest = deserialize(config["rest"])
+        return cls(**{**config, "rest": rest, "groups": groups})
+
+    def _update(self, grads, trainable_variables):
+        super().apply(
+            _clip(grads, self.global_clipnorm), list(trainable_variables)
+        )
+
+    def _update_from(self, sums, grads, trainable_variables):
+        steps = self.gradient_accumulation_steps
+        means = [
+            (total if grad is None else grad + total) / steps
+            for grad, total in zip(grads, sums, strict=True)
+        ]
+        self._update(means, trainable_variables)
+        for total in sums:
+            total.assign(ops.zeros_like(total))
+
+    def _add(self, sums, grads):
+        for grad, total in zip(grads, sums, strict=True):
+            if grad is not None:
+                total.assign_add(ops.cast(grad, total.dtype))
+        # As an update does.
+        self._iterations.assign_add(1)
+
+
+def _clip(grads, limit):
+    """Scales gradients so that their norm is no larger."""
+    if limit is None:
+        return grads
+    known = [ops.convert_to_tensor(grad) for grad in grads if grad is not None]
+    squares = [ops.sum(ops.square(ops.cast(g, "float32"))) for g in known]
+    norm = ops.sqrt(sum(squares))
+    factor = limit / ops.maximum(norm, limit)
+    clipped = iter(grad * ops.cast(factor, grad.dtype) for grad in known)
+    return [None if grad is None else next(clipped) for grad in grads]
