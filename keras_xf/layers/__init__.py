@@ -9,6 +9,7 @@ from keras_xf.layers.dropout import Dropout
 from keras_xf.layers.feed_forward import FeedForward
 from keras_xf.layers.learned_positions import LearnedPositions
 from keras_xf.layers.lsh_self_attention import LSHSelfAttention
+from keras_xf.layers.multi_branch_attention import MultiBranchAttention
 from keras_xf.layers.padded_length import PaddedLength
 from keras_xf.layers.padding_mask import PaddingMask
 from keras_xf.layers.relative_attention import RelativeAttention
@@ -33,6 +34,7 @@ __all__ = [
     "FeedForward",
     "LSHSelfAttention",
     "LearnedPositions",
+    "MultiBranchAttention",
     "PaddedLength",
     "PaddingMask",
     "RelativeAttention",

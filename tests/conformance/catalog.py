@@ -542,6 +542,93 @@ CASES = {
         inputs={"inputs": SEQUENCE, "start": Ids((None,), high=8)},
         bad_shapes=BAD_SEQUENCES,
     ),
+    "MultiBranchAttention": Case(
+        make=lambda **kwargs: layers.MultiBranchAttention(
+            **{"num_branches": 2, "intermediate_dim": 12, **kwargs}
+        ),
+        inputs={"query": SEQUENCE, "padding_mask": Mask((None, None))},
+        bad_arguments={
+            "num_branches": 0,
+            "intermediate_dim": 13,
+            "key_dim": 0,
+            "value_dim": -1,
+            "weighting": "gated",
+            "branch_scale": 2.0,
+            "min_weight": 0.5,
+            "ffn_mode": "none",
+            "fold": "never",
+            "dropout": 1.0,
+            "hidden_dropout": -0.1,
+        },
+        bad_shapes=BAD_SEQUENCES,
+        dropout={"dropout": 0.5},
+    ),
+    "MultiBranchAttention, of a source, not folded": Case(
+        make=lambda **kwargs: layers.MultiBranchAttention(
+            **{
+                "num_branches": 2,
+                "intermediate_dim": 12,
+                "key_dim": 3,
+                "use_bias": True,
+                "fold": False,
+                "branch_scale": "unit",
+                **kwargs,
+            }
+        ),
+        inputs={
+            "query": SEQUENCE,
+            "value": Floats((None, None, 5)),
+            "value_mask": Mask((None, None)),
+        },
+        bad_arguments={"num_branches": -1},
+        bad_shapes=BAD_SEQUENCES,
+        dropout={"hidden_dropout": 0.5},
+        exceptions={
+            "test_padding_does_not_matter": "a source is as long as it is; "
+            "tested beside it",
+        },
+    ),
+    "MultiBranchAttention, of one network, causal": Case(
+        make=lambda **kwargs: layers.MultiBranchAttention(
+            **{
+                "num_branches": 2,
+                "intermediate_dim": 5,
+                "ffn_mode": "shared",
+                "weighting": "softmax",
+                "activation": "gelu",
+                **kwargs,
+            }
+        ),
+        inputs={"query": SEQUENCE},
+        constants={"use_causal_mask": True},
+        bad_shapes=BAD_SEQUENCES,
+        dropout={"dropout": 0.5, "hidden_dropout": 0.5},
+    ),
+    "MultiBranchAttention, a step with a state": Case(
+        make=lambda **kwargs: layers.MultiBranchAttention(
+            **{
+                "num_branches": 2,
+                "intermediate_dim": 12,
+                "factorized": False,
+                "branch_initializer": "random",
+                **kwargs,
+            }
+        ),
+        inputs={
+            "query": SEQUENCE,
+            "padding_mask": Mask((None, None)),
+            "state": {
+                "key": Floats((None, 2, 12, 4)),
+                "value": Floats((None, 2, 12, 4)),
+                "position": Ids((None,), high=5),
+            },
+        },
+        bad_shapes=BAD_SEQUENCES,
+        exceptions={
+            "test_padding_does_not_matter": "a state keeps what is past it",
+            "test_export_serves_the_same": "served outputs cannot be nested",
+        },
+    ),
     "PaddedLength": Case(
         make=lambda **kwargs: layers.PaddedLength(
             **{
