@@ -5,6 +5,7 @@ from keras_xf.layers.adaptive_softmax import AdaptiveSoftmax
 from keras_xf.layers.axial_position_embedding import AxialPositionEmbedding
 from keras_xf.layers.chunked_feed_forward import ChunkedFeedForward
 from keras_xf.layers.chunked_self_attention import ChunkedSelfAttention
+from keras_xf.layers.cross_attention import CrossAttention
 from keras_xf.layers.dropout import Dropout
 from keras_xf.layers.feed_forward import FeedForward
 from keras_xf.layers.learned_positions import LearnedPositions
@@ -30,6 +31,7 @@ __all__ = [
     "AxialPositionEmbedding",
     "ChunkedFeedForward",
     "ChunkedSelfAttention",
+    "CrossAttention",
     "Dropout",
     "FeedForward",
     "LSHSelfAttention",

@@ -404,6 +404,28 @@ CASES = {
             "test_export_serves_the_same": "served outputs cannot be nested",
         },
     ),
+    "CrossAttention": Case(
+        make=lambda **kwargs: layers.CrossAttention(
+            **{"num_heads": 2, "key_dim": 4, "value_dim": 3, **kwargs}
+        ),
+        inputs={
+            "inputs": SEQUENCE,
+            "source": Floats((None, None, 6)),
+            "source_mask": Mask((None, None)),
+        },
+        bad_arguments={
+            "num_heads": 0,
+            "key_dim": -1,
+            "value_dim": 0,
+            "dropout": 1.0,
+        },
+        bad_shapes=BAD_SEQUENCES,
+        dropout={"dropout": 0.5},
+        exceptions={
+            "test_padding_does_not_matter": "a source is as long as it is; "
+            "tested beside it",
+        },
+    ),
     "Dropout": Case(
         make=lambda **kwargs: layers.Dropout(**{"rate": 0.0, **kwargs}),
         inputs={"inputs": SEQUENCE},
