@@ -47,6 +47,7 @@ from float32 `(batch, vocabulary)` and from uniform noise in `[0, 1)`, float32
 All of it runs eagerly, in a `tf.function`, compiled by XLA and in a SavedModel.
 """
 
+from keras_xf.decoding.beam_search import beam_search
 from keras_xf.decoding.choosers import assert_sampling_inputs
 from keras_xf.decoding.choosers import greedy
 from keras_xf.decoding.choosers import sample
@@ -59,6 +60,7 @@ from keras_xf.decoding.segments import score_segments
 
 __all__ = [
     "assert_sampling_inputs",
+    "beam_search",
     "generate",
     "greedy",
     "keep_nucleus",

@@ -78,10 +78,17 @@ def generate(
         max_new_tokens=max_new_tokens,
     )
     noise = None if seed is None else uniform_noise(seed, max_new_tokens)
-    _check_shapes(token_ids, length, noise)
+    check_prompts(token_ids, length)
+    check(
+        noise is None
+        or noise.shape[:1].is_compatible_with(token_ids.shape[:1]),
+        "`seed` must have a row for each prompt.",
+        rows=None if noise is None else noise.shape[0],
+        batch=token_ids.shape[0],
+    )
 
     logits, state = prefill(step, state, token_ids, length)
-    is_suppressed = _suppression(logits.shape[-1], suppressed_ids, eos_id)
+    is_suppressed = suppression(logits.shape[-1], suppressed_ids, eos_id)
 
     def choose_and_write(index, logits, written):
         row_noise = None if noise is None else tf.gather(noise, index, axis=1)
@@ -151,7 +158,16 @@ def _write(index, chosen, log_probs, eos_id, written):
     }
 
 
-def _check_shapes(token_ids, length, noise):
+def check_prompts(token_ids, length):
+    """Checks the shapes of prompts.
+
+    Args:
+        token_ids: Integer tensor `(batch, n)`.
+        length: Integer tensor `(batch,)`.
+
+    Raises:
+        ValueError: If they are not of these shapes, or `n` is 0.
+    """
     check(
         token_ids.shape.rank == 2 and token_ids.shape[1] != 0,
         "`token_ids` must have the shape (batch, length), the length at "
@@ -165,16 +181,22 @@ def _check_shapes(token_ids, length, noise):
         shape=str(length.shape),
         batch=batch[0],
     )
-    check(
-        noise is None or noise.shape[:1].is_compatible_with(batch),
-        "`seed` must have a row for each prompt.",
-        rows=None if noise is None else noise.shape[0],
-        batch=batch[0],
-    )
 
 
-def _suppression(vocabulary_size, suppressed_ids, eos_id):
-    """Boolean array `(vocabulary,)`, True at the suppressed ids."""
+def suppression(vocabulary_size, suppressed_ids, eos_id):
+    """Marks the ids that are not to be written.
+
+    Args:
+        vocabulary_size: Number of ids.
+        suppressed_ids: Ids never to be written.
+        eos_id: The id that ends a row.
+
+    Returns:
+        Boolean array `(vocabulary,)`, True at the suppressed ids.
+
+    Raises:
+        ValueError: If ids are out of the vocabulary, or none is left.
+    """
     vocabulary = range(vocabulary_size)
     check(
         all(token_id in vocabulary for token_id in suppressed_ids),
