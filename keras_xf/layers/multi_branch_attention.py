@@ -134,6 +134,7 @@ class MultiBranchAttention(keras.layers.Layer):
         ffn_mode: str = "per_branch",
         fold: bool | str = "auto",
         factorized: bool = True,
+        causal: bool = False,
         dropout: float = 0.0,
         hidden_dropout: float = 0.0,
         use_bias: bool = False,
@@ -185,6 +186,7 @@ class MultiBranchAttention(keras.layers.Layer):
         self.ffn_mode = ffn_mode
         self.fold = fold
         self.factorized = factorized
+        self.causal = causal
         self.dropout = dropout
         self.hidden_dropout = hidden_dropout
         self.use_bias = use_bias
@@ -291,7 +293,7 @@ class MultiBranchAttention(keras.layers.Layer):
         masks = {
             "padding_mask": padding_mask,
             "attention_mask": attention_mask,
-            "causal": use_causal_mask,
+            "causal": self.causal or use_causal_mask,
             "query_positions": positions,
         }
         heads = attention.attend(
@@ -478,6 +480,7 @@ class MultiBranchAttention(keras.layers.Layer):
             "ffn_mode": self.ffn_mode,
             "fold": self.fold,
             "factorized": self.factorized,
+            "causal": self.causal,
             "dropout": self.dropout,
             "hidden_dropout": self.hidden_dropout,
             "use_bias": self.use_bias,

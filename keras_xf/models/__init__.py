@@ -7,35 +7,53 @@ from keras_xf.models.reformer import build_reformer_language_model_step
 from keras_xf.models.registry import BUILDERS
 from keras_xf.models.registry import build
 from keras_xf.models.registry import build_step
+from keras_xf.models.step_model import SourceStepModel
 from keras_xf.models.step_model import StepModel
 from keras_xf.models.stream_model import StreamModel
 from keras_xf.models.stream_model import with_memory
 from keras_xf.models.transformer import build_language_model
 from keras_xf.models.transformer import build_language_model_step
+from keras_xf.models.transformer import build_sequence_to_sequence
+from keras_xf.models.transformer import build_sequence_to_sequence_step
 from keras_xf.models.transformer_xl import build_transformer_xl
 from keras_xf.models.transformer_xl import build_transformer_xl_scorer
 from keras_xf.models.transformer_xl import build_transformer_xl_step
 from keras_xf.models.transformer_xl import initial_memory
 from keras_xf.models.transformer_xl import transformer_xl_variant
 from keras_xf.models.transformer_xl_presets import transformer_xl_preset
+from keras_xf.models.weighted_transformer import branch_weights
+from keras_xf.models.weighted_transformer import build_weighted_transformer
+from keras_xf.models.weighted_transformer import build_weighted_transformer_step
+from keras_xf.models.weighted_transformer import fold_branches
+from keras_xf.models.weighted_transformer import set_branch_weights
+from keras_xf.models.weighted_transformer import weighted_transformer_preset
 
 __all__ = [
     "BUILDERS",
+    "SourceStepModel",
     "StepModel",
     "StreamModel",
+    "branch_weights",
     "build",
     "build_language_model",
     "build_language_model_step",
     "build_reformer_encoder",
     "build_reformer_language_model",
     "build_reformer_language_model_step",
+    "build_sequence_to_sequence",
+    "build_sequence_to_sequence_step",
     "build_step",
     "build_transformer_xl",
     "build_transformer_xl_scorer",
     "build_transformer_xl_step",
+    "build_weighted_transformer",
+    "build_weighted_transformer_step",
     "fix_rotations",
+    "fold_branches",
     "initial_memory",
+    "set_branch_weights",
     "transformer_xl_preset",
     "transformer_xl_variant",
+    "weighted_transformer_preset",
     "with_memory",
 ]

@@ -9,19 +9,27 @@ from keras_xf.models.reformer import build_reformer_language_model_step
 from keras_xf.models.step_model import StepModel
 from keras_xf.models.transformer import build_language_model
 from keras_xf.models.transformer import build_language_model_step
+from keras_xf.models.transformer import build_sequence_to_sequence
+from keras_xf.models.transformer import build_sequence_to_sequence_step
 from keras_xf.models.transformer_xl import build_transformer_xl
 from keras_xf.models.transformer_xl import build_transformer_xl_step
+from keras_xf.models.weighted_transformer import build_weighted_transformer
+from keras_xf.models.weighted_transformer import build_weighted_transformer_step
 
 BUILDERS = {
     "build_language_model": build_language_model,
     "build_reformer_encoder": build_reformer_encoder,
     "build_reformer_language_model": build_reformer_language_model,
+    "build_sequence_to_sequence": build_sequence_to_sequence,
     "build_transformer_xl": build_transformer_xl,
+    "build_weighted_transformer": build_weighted_transformer,
 }
 STEP_BUILDERS = {
     "build_language_model": build_language_model_step,
     "build_reformer_language_model": build_reformer_language_model_step,
+    "build_sequence_to_sequence": build_sequence_to_sequence_step,
     "build_transformer_xl": build_transformer_xl_step,
+    "build_weighted_transformer": build_weighted_transformer_step,
 }
 
 

@@ -56,3 +56,20 @@ class StepModel:
             new state.
         """
         return self.step(token_ids, state, length)
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceStepModel(StepModel):
+    """A step model that begins with a source, which it has read.
+
+    Its `initial_state(source_ids, source_length, max_length)` takes integer
+    tensors `(batch, source_length)` and `(batch,)`, and gives a state with room
+    for `max_length` positions of the target. What it holds under `source` does
+    not change.
+
+    Example:
+
+    >>> twin = keras_xf.models.build_sequence_to_sequence_step(model)
+    >>> state = twin.initial_state(np.array([[7, 8]]), np.array([2]), 16)
+    >>> logits, state = twin(np.array([[2]]), state)
+    """

@@ -1,8 +1,9 @@
-"""Transformer language model (Vaswani et al., 2017), and its step twin."""
+"""Transformers (Vaswani et al., 2017), and their step twins."""
 
 import keras
 
 from keras_xf.checks import check
+from keras_xf.layers import CrossAttention
 from keras_xf.layers import Dropout
 from keras_xf.layers import FeedForward
 from keras_xf.layers import LearnedPositions
@@ -11,7 +12,11 @@ from keras_xf.layers import Residual
 from keras_xf.layers import SelfAttention
 from keras_xf.layers import SinusoidalPositions
 from keras_xf.layers import TokenEmbedding
+from keras_xf.models.encoder_decoder import EncoderDecoderParts
+from keras_xf.models.encoder_decoder import assemble
+from keras_xf.models.encoder_decoder import assemble_step
 from keras_xf.models.seeds import Seeds
+from keras_xf.models.step_model import SourceStepModel
 from keras_xf.models.step_model import StepModel
 
 POSITIONS = ("sinusoidal", "learned", "rotary")
@@ -212,6 +217,130 @@ def build_language_model_step(model: keras.Model) -> StepModel:
         model=model,
         max_length=stack["positions"].max_length if learned else None,
     )
+
+
+def build_sequence_to_sequence(
+    *,
+    vocabulary_size: int,
+    source_vocabulary_size: int | None = None,
+    num_layers: int = 6,
+    num_decoder_layers: int | None = None,
+    hidden_dim: int = 512,
+    num_heads: int = 8,
+    intermediate_dim: int = 2048,
+    activation: str = "relu",
+    dropout: float = 0.1,
+    positions: str = "sinusoidal",
+    max_length: int | None = None,
+    norm_first: bool = True,
+    tied: bool = True,
+    seed: int | None = None,
+    dtype: str | None = None,
+) -> keras.Model:
+    """Builds an encoder and a decoder, which writes what the source becomes.
+
+    The default sizes are those of the paper's base model (table 3). The paper
+    normalizes after each sublayer (`norm_first=False`); normalizing before is
+    the default here, since it is easier to train.
+
+    Args:
+        vocabulary_size: Number of target tokens.
+        source_vocabulary_size: Number of source tokens; None where both sides
+            have one vocabulary, and then one table.
+        num_layers: Number of blocks of the encoder, and of the decoder.
+        num_decoder_layers: Of the decoder, if it has another number.
+        hidden_dim: Width of the residual stream.
+        num_heads: Attention heads; they divide `hidden_dim` among them.
+        intermediate_dim: Width inside the feed-forward networks.
+        activation: Activation inside the feed-forward networks.
+        dropout: Fraction dropped in training of embeddings, of attention
+            weights and of each sublayer's output.
+        positions: "sinusoidal" and "learned" are added to the embeddings,
+            "rotary" turns queries and keys of self-attention.
+        max_length: Number of positions if they are learned, else None.
+        norm_first: Whether to normalize before each sublayer and once at the
+            end, or after each sublayer.
+        tied: Whether target embeddings and logits share one table.
+        seed: Seed of the weights and of the dropout; random if None.
+        dtype: Dtype or dtype policy of all layers; Keras's global one if None.
+
+    Returns:
+        A model from a dict of `source_ids`, int32 `(batch, source_length)`,
+        `source_length`, int32 `(batch,)`, and `target_ids` and
+        `target_length` alike, to a dict of `logits`, float32 `(batch,
+        target_length, vocabulary_size)`, where the logits at a position are of
+        the token after it. Targets begin with a BOS.
+
+    Raises:
+        ValueError: If arguments are out of range or do not go together.
+    """
+    num_decoder_layers = num_decoder_layers or num_layers
+    check(
+        min(num_layers, num_decoder_layers) > 0,
+        "`num_layers` must be positive.",
+        num_layers=num_layers,
+        num_decoder_layers=num_decoder_layers,
+    )
+    check(
+        positions in POSITIONS,
+        f"`positions` must be one of {POSITIONS}.",
+        positions=positions,
+    )
+    parts = EncoderDecoderParts(
+        vocabulary_size=vocabulary_size,
+        source_vocabulary_size=source_vocabulary_size,
+        hidden_dim=hidden_dim,
+        num_heads=num_heads,
+        dropout=dropout,
+        positions=positions,
+        max_length=max_length,
+        norm_first=norm_first,
+        tied=tied,
+        seed=seed,
+        dtype=dtype,
+    )
+    heads = (num_heads, hidden_dim // num_heads)
+    rotary = positions == "rotary"
+
+    def add_self_attention(name, causal):
+        parts.add(
+            name,
+            SelfAttention,
+            *heads,
+            causal=causal,
+            rotary=rotary,
+            dropout=dropout,
+        )
+
+    def add_feed_forward(name):
+        parts.add(name, FeedForward, intermediate_dim, activation=activation)
+
+    for index in range(num_layers):
+        add_self_attention(f"encoder_attention_{index}", causal=False)
+        add_feed_forward(f"encoder_feed_forward_{index}")
+    for index in range(num_decoder_layers):
+        add_self_attention(f"decoder_attention_{index}", causal=True)
+        parts.add(
+            f"cross_attention_{index}", CrossAttention, *heads, dropout=dropout
+        )
+        add_feed_forward(f"decoder_feed_forward_{index}")
+    return assemble(parts.layers, "sequence_to_sequence")
+
+
+def build_sequence_to_sequence_step(model: keras.Model) -> SourceStepModel:
+    """Assembles the step twin of a model of `build_sequence_to_sequence`.
+
+    Args:
+        model: The model, new or loaded from a file. The twin works with its
+            very layers, so it follows when the model is trained.
+
+    Returns:
+        A `SourceStepModel` whose results equal the model's own.
+
+    Raises:
+        ValueError: If the model is another builder's.
+    """
+    return assemble_step(model)
 
 
 def _apply(stack, token_ids, padding_mask, state=None):

@@ -399,6 +399,9 @@ def test_a_source_is_projected_once():
 def test_a_position_sees_what_is_before_alone():
     query, _, _ = arrays()
     layer = make()
+    np.testing.assert_array_equal(
+        make(causal=True)(query), layer(query, use_causal_mask=True)
+    )
     before = np.asarray(layer(query, use_causal_mask=True))
     query[:, 3] += 1
     after = np.asarray(layer(query, use_causal_mask=True))
