@@ -89,7 +89,8 @@ def test_unknown_class_is_named(tmp_path):
         load_tokenizer(tmp_path)
     assert str(error.value) == (
         "`tokenizer.json` must name a known class: ByteTokenizer, "
-        f"WordTokenizer. Received: name='SyllableTokenizer', path='{path}'."
+        "SentencePieceTokenizer, WordPieceTokenizer, WordTokenizer. "
+        f"Received: name='SyllableTokenizer', path='{path}'."
     )
 
 
