@@ -53,6 +53,7 @@ MAY_IMPORT_TENSORFLOW = {
 # Files of other rooms, and what they need that `keras.ops` has not.
 FILES_ON_TENSORFLOW = {
     "keras_xf.layers.places": "an assertion",
+    "keras_xf.models.scored_model": "strategies",
     "keras_xf.models.stream_model": "strategies, an assertion",
     "keras_xf.ops.attention_blocks": "what blockwise attention is made of",
     "keras_xf.ops.block_masks": "what blockwise attention is made of",

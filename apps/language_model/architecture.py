@@ -14,14 +14,16 @@ _POSITIONS = {
 }
 # Of the options that some kinds of model do not have: whose they are.
 _OWNERS = {
-    ("transformer", "transformer_xl"): ("norm_first", "tied"),
+    ("transformer", "transformer_xl"): (
+        *("norm_first", "tied", "cutoffs", "embedding_dim", "divisor"),
+    ),
     ("reformer",): (
         *("attention", "chunk_length", "num_hashes"),
         *("feed_forward_chunk_length", "reversible"),
     ),
     ("transformer_xl",): (
         *("final_norm", "memory_length", "attention_dropout", "untied_biases"),
-        *("cutoffs", "embedding_dim", "divisor", "initializer_stddev"),
+        "initializer_stddev",
         # Of the program that trains.
         *("segment_length", "eval_segment_length", "eval_memory_length"),
         "clamp_length",
@@ -97,17 +99,18 @@ class ArchitectureOptions:
         False,
     )
     cutoffs: tuple[int, ...] = option(
-        "Transformer_xl: token ids where a further bin of the adaptive "
-        "embedding and softmax begins, for words; one bin if empty.",
+        "Transformer and transformer_xl: token ids where a further bin of the "
+        "adaptive embedding and softmax begins, for words; one bin if empty.",
         (),
     )
     embedding_dim: int | None = option(
-        "Transformer_xl: width of the embeddings of the first bin; hidden_dim "
-        "if none.",
+        "Transformer and transformer_xl: width of the embeddings of the first "
+        "bin; hidden_dim if none.",
         None,
     )
     divisor: int = option(
-        "Transformer_xl: how much narrower each further bin's embeddings are.",
+        "Transformer and transformer_xl: how much narrower each further bin's "
+        "embeddings are.",
         1,
     )
     initializer_stddev: float = option(
@@ -181,6 +184,9 @@ class ArchitectureOptions:
         if self.model == "transformer":
             builder = "build_language_model"
             names += ("norm_first", "tied")
+            if self.cutoffs:
+                self._check_cutoffs(vocabulary_size)
+                names += ("cutoffs", "embedding_dim", "divisor")
         else:
             builder = "build_reformer_language_model"
             names += ("attention", "chunk_length", "num_hashes")
@@ -191,19 +197,15 @@ class ArchitectureOptions:
         arguments["seed"] = seed
         if self.positions_are_learned:
             arguments["max_length"] = max_length
-        if "attention" in arguments:
-            arguments["attention"] = list(self.attention)
+        for name in ("attention", "cutoffs"):
+            if name in arguments:
+                arguments[name] = list(arguments[name])
         return {"builder": builder, "arguments": arguments}
 
     def _describe_transformer_xl(
         self, arguments, *, vocabulary_size, segment_length, seed
     ):
-        check(
-            max(self.cutoffs, default=0) < vocabulary_size,
-            "`cutoffs` must be less than the number of tokens.",
-            cutoffs=self.cutoffs,
-            num_tokens=vocabulary_size,
-        )
+        self._check_cutoffs(vocabulary_size)
         memory_length = self.memory_length
         if memory_length is None:
             memory_length = segment_length
@@ -225,6 +227,14 @@ class ArchitectureOptions:
                 "seed": seed,
             },
         }
+
+    def _check_cutoffs(self, vocabulary_size):
+        check(
+            max(self.cutoffs, default=0) < vocabulary_size,
+            "`cutoffs` must be less than the number of tokens.",
+            cutoffs=self.cutoffs,
+            num_tokens=vocabulary_size,
+        )
 
     def _check_are_of_this_model(self):
         defaults = {

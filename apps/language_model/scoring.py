@@ -111,24 +111,36 @@ def window_nll(model: keras.Model) -> tuple[Callable, bool]:
         log-probabilities of the targets, `(batch, length)`; and whether windows
         begin with the token before, not with `BOS`.
     """
-    if "memory" not in model.input:
+    if "memory" in model.input:
+        return _nll_without_memory(model), True
+    if "log_probs" in model.output:
+        scorer = models.build_language_model_scorer(model)
 
-        def from_logits(inputs, target_ids):
-            logits = model(inputs, training=False)["logits"]
-            return tf.nn.sparse_softmax_cross_entropy_with_logits(
-                target_ids, tf.cast(logits, tf.float32)
-            )
+        def from_scorer(inputs, target_ids):
+            given = {**inputs, "target_ids": target_ids}
+            return scorer(given, training=False)["nll"]
 
-        return from_logits, False
+        return from_scorer, False
+
+    def from_logits(inputs, target_ids):
+        logits = model(inputs, training=False)["logits"]
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(
+            target_ids, tf.cast(logits, tf.float32)
+        )
+
+    return from_logits, False
+
+
+def _nll_without_memory(model):
     variant = models.transformer_xl_variant(
         model, memory_length=0, attention_window=None
     )
     scorer = models.build_transformer_xl_scorer(variant)
 
-    def from_scorer(inputs, target_ids):
+    def nll(inputs, target_ids):
         rows = inputs["token_ids"].shape[0]
         blank = models.initial_memory(variant, rows)
         given = {**inputs, **blank, "target_ids": target_ids}
         return scorer(given, training=False)["nll"]
 
-    return from_scorer, True
+    return nll

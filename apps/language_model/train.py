@@ -149,7 +149,7 @@ def train(options: Options) -> Result:
         model_json["evaluation"] = options.evaluation
         arguments = train_on_streams(options, corpus, validation, model_json)
     else:
-        arguments = train_on_windows(options, corpus, validation)
+        arguments = train_on_windows(options, corpus, validation, model_json)
     logging.info(
         "training text: %d files, %d bytes, %d tokens of %d kinds",
         len(corpus.documents),

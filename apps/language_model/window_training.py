@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from apps.language_model.corpus import Corpus
+from keras_xf import models
 from keras_xf.checks import check
 from keras_xf.data.windows import ShuffledWindows
 from keras_xf.data.windows import scored_windows
@@ -13,7 +14,7 @@ from keras_xf.metrics import BitsPerToken
 
 
 def train_on_windows(
-    options: Any, corpus: Corpus, validation: Corpus | None
+    options: Any, corpus: Corpus, validation: Corpus | None, model_json: dict
 ) -> dict:
     """Returns what `apps.training.fit` takes to train on windows.
 
@@ -21,6 +22,7 @@ def train_on_windows(
         options: Options of the training of language models.
         corpus: The text to learn from.
         validation: The text to choose the best model by, if there is one.
+        model_json: Name and arguments of the model's builder.
 
     Raises:
         ValueError: If the text is too short.
@@ -50,6 +52,11 @@ def train_on_windows(
         "make_metrics": lambda: {"logits": [BitsPerToken()]},
         "data_fingerprint": {"window_length": options.window_length},
     }
+    if model_json["arguments"].get("cutoffs"):
+        # It has its loss and its metrics itself.
+        arguments["make_model"] = functools.partial(_make_model, model_json)
+        arguments["loss"] = None
+        del arguments["make_metrics"]
     if validation is not None:
         arguments["make_validation_set"] = functools.partial(
             scored_windows,
@@ -59,3 +66,8 @@ def train_on_windows(
             batch_size=4 * options.batch_size,
         )
     return arguments
+
+
+def _make_model(model_json) -> keras.Model:
+    inner = models.build(model_json)
+    return models.ScoredModel(inner, models.build_language_model_scorer(inner))

@@ -7,11 +7,13 @@ from keras_xf.models.reformer import build_reformer_language_model_step
 from keras_xf.models.registry import BUILDERS
 from keras_xf.models.registry import build
 from keras_xf.models.registry import build_step
+from keras_xf.models.scored_model import ScoredModel
 from keras_xf.models.step_model import SourceStepModel
 from keras_xf.models.step_model import StepModel
 from keras_xf.models.stream_model import StreamModel
 from keras_xf.models.stream_model import with_memory
 from keras_xf.models.transformer import build_language_model
+from keras_xf.models.transformer import build_language_model_scorer
 from keras_xf.models.transformer import build_language_model_step
 from keras_xf.models.transformer import build_sequence_to_sequence
 from keras_xf.models.transformer import build_sequence_to_sequence_step
@@ -30,12 +32,14 @@ from keras_xf.models.weighted_transformer import weighted_transformer_preset
 
 __all__ = [
     "BUILDERS",
+    "ScoredModel",
     "SourceStepModel",
     "StepModel",
     "StreamModel",
     "branch_weights",
     "build",
     "build_language_model",
+    "build_language_model_scorer",
     "build_language_model_step",
     "build_reformer_encoder",
     "build_reformer_language_model",

@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_xf.checks import as_integer
 from keras_xf.checks import check
-from keras_xf.metrics import BitsPerToken
+from keras_xf.models.scored_model import ScoredModel
 from keras_xf.models.transformer_xl import build_transformer_xl_scorer
 from keras_xf.models.transformer_xl import initial_memory
 from keras_xf.text.special_ids import BOS
@@ -60,7 +60,7 @@ def with_memory(
     )
 
 
-class StreamModel(keras.Model):
+class StreamModel(ScoredModel):
     """What `with_memory` returns.
 
     Training has a memory of its own, evaluation has another. When they forget:
@@ -102,7 +102,8 @@ class StreamModel(keras.Model):
         evaluation_batch_size: int | None = None,
         begin_id: int | None = BOS,
     ):
-        super().__init__(name="stream_model")
+        scorer = build_transformer_xl_scorer(inner)
+        super().__init__(inner, scorer, name="stream_model")
         if begin_id is not None:
             begin_id = as_integer("begin_id", begin_id, least=0)
         self.begin_id = begin_id
@@ -112,8 +113,6 @@ class StreamModel(keras.Model):
         self.evaluation_batch_size = as_integer(
             "evaluation_batch_size", evaluation_batch_size
         )
-        self.inner = inner
-        self._scorer = build_transformer_xl_scorer(inner)
         self._evaluation_model = inner
         self._evaluation_scorer = self._scorer
         if evaluation_model is not None:
@@ -143,11 +142,6 @@ class StreamModel(keras.Model):
         self._evaluation_memory = _Memory(
             self._evaluation_model, self.evaluation_batch_size // replicas
         )
-        self._mean = _Given(
-            reduction="mean_with_sample_weight", name="mean_nll"
-        )
-        self._bits = BitsPerToken()
-        self.built = True
 
     def call(self, inputs, training=False):
         if training:
@@ -161,44 +155,6 @@ class StreamModel(keras.Model):
         memory.write(outputs)
         name = "nll" if scores else "log_probs"
         return {name: outputs[name]}
-
-    def train_step(self, data):
-        return super().train_step(_with_targets(data))
-
-    def test_step(self, data):
-        return super().test_step(_with_targets(data))
-
-    def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
-        nll = y_pred["nll"]
-        weights = _only(sample_weight)
-        if weights is None:
-            places = ops.arange(ops.shape(nll)[1])
-            weights = places < ops.cast(x["length"], "int32")[:, None]
-        weights = ops.cast(weights, nll.dtype)
-        self._bits.update_state_from_nats(nll, weights)
-        loss = self._mean(nll, nll, sample_weight=weights)
-        # Those of layers and regularizers, shared among replicas as that is.
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        for other in self.losses:
-            loss += ops.sum(ops.cast(other, loss.dtype)) / replicas
-        return loss
-
-    def compile(self, *args, **kwargs):
-        """Takes what `keras.Model.compile` does, but for losses and metrics."""
-        bound = inspect.signature(keras.Model.compile).bind(
-            self, *args, **kwargs
-        )
-        for name in ("loss", "metrics", "weighted_metrics"):
-            value = bound.arguments.get(name)
-            check(
-                not value,
-                f"`{name}` must not be given: the model has its loss and its "
-                "metrics itself.",
-                **{name: value},
-            )
-        return super().compile(*args, **kwargs)
 
     def fit(self, x=None, *args, **kwargs):
         """Trains on data that are in order, as `keras.Model.fit` does.
@@ -233,15 +189,6 @@ class StreamModel(keras.Model):
     def reset_memory(self) -> None:
         """Empties the memory of training."""
         self._memory.reset()
-
-    def save(self, *args, **kwargs):
-        """Refused: `inner` is what is saved."""
-        check(
-            False,
-            "`stream_model` must not be saved; its `inner` model is what goes "
-            "into a file.",
-            stream_model=self.name,
-        )
 
 
 class _Memory:
@@ -306,33 +253,3 @@ class _Memory:
             # One by one: replicas' own values have nothing to show as one.
             for own in getattr(value, "values", [value]):
                 own.assign(ops.zeros(own.shape, own.dtype))
-
-
-class _Given(keras.losses.Loss):
-    """The loss that the model has computed itself."""
-
-    def call(self, y_true, y_pred):
-        return y_pred
-
-
-def _with_targets(data):
-    """Moves the targets where the model takes them."""
-    inputs, targets, weights = keras.utils.unpack_x_y_sample_weight(data)
-    check(
-        targets is not None,
-        "`x` must be a data set of inputs and targets.",
-        targets=targets,
-    )
-    return {**inputs, "target_ids": _only(targets)}, targets, weights
-
-
-def _only(values):
-    """The one tensor in a dict of one, or the tensor itself."""
-    if not isinstance(values, dict):
-        return values
-    check(
-        len(values) == 1,
-        "`targets` must be of one output.",
-        targets=sorted(values),
-    )
-    return next(iter(values.values()))

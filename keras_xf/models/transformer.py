@@ -1,8 +1,12 @@
 """Transformers (Vaswani et al., 2017), and their step twins."""
 
+from collections.abc import Sequence
+
 import keras
 
 from keras_xf.checks import check
+from keras_xf.layers import AdaptiveEmbedding
+from keras_xf.layers import AdaptiveSoftmax
 from keras_xf.layers import CrossAttention
 from keras_xf.layers import Dropout
 from keras_xf.layers import FeedForward
@@ -35,6 +39,9 @@ def build_language_model(
     max_length: int | None = None,
     norm_first: bool = True,
     tied: bool = True,
+    cutoffs: Sequence[int] = (),
+    embedding_dim: int | None = None,
+    divisor: int = 1,
     seed: int | None = None,
     dtype: str | None = None,
 ) -> keras.Model:
@@ -59,6 +66,12 @@ def build_language_model(
         norm_first: Whether to normalize before each sublayer and once at the
             end, or after each sublayer.
         tied: Whether embeddings and logits share one table.
+        cutoffs: Token ids at which further bins of an adaptive embedding and
+            softmax begin, for vocabularies of words in the order of frequency;
+            none for an ordinary one.
+        embedding_dim: Width of the embeddings of the first bin, with `cutoffs`;
+            `hidden_dim` if None.
+        divisor: By how much each further bin's are narrower.
         seed: Seed of the weights and of the dropout; random if None.
         dtype: Dtype or dtype policy of all layers; Keras's global one if None.
 
@@ -66,7 +79,8 @@ def build_language_model(
         A model from a dict of `token_ids`, int32 `(batch, length)`, and
         `length`, int32 `(batch,)`, to a dict of `logits`, float32 `(batch,
         length, vocabulary_size)`, where the logits at a position are of the
-        token after it.
+        token after it. With `cutoffs` it is a dict of `log_probs` instead, and
+        `build_language_model_scorer` makes what is trained.
 
     Raises:
         ValueError: If arguments are out of range or do not go together.
@@ -92,6 +106,12 @@ def build_language_model(
         max_length=max_length,
         positions=positions,
     )
+    check(
+        cutoffs or (embedding_dim is None and divisor == 1),
+        "`embedding_dim` and `divisor` must be left out without `cutoffs`.",
+        embedding_dim=embedding_dim,
+        divisor=divisor,
+    )
     seeds = Seeds(seed)
 
     def kernel():
@@ -107,17 +127,35 @@ def build_language_model(
             name=name,
         )
 
-    embedding = TokenEmbedding(
-        vocabulary_size,
-        hidden_dim,
-        tied=tied,
-        embeddings_initializer=keras.initializers.RandomNormal(
-            stddev=hidden_dim**-0.5, seed=seeds.next()
-        ),
-        dtype=dtype,
-        name="embedding",
+    embeddings_initializer = keras.initializers.RandomNormal(
+        stddev=hidden_dim**-0.5, seed=seeds.next()
     )
-    stack = {"embedding": embedding}
+    if cutoffs:
+        stack = _adaptive_layers(
+            vocabulary_size,
+            hidden_dim,
+            bins={
+                "cutoffs": cutoffs,
+                "embedding_dim": embedding_dim,
+                "divisor": divisor,
+                "embeddings_initializer": embeddings_initializer,
+                "projections_initializer": keras.initializers.LecunNormal(
+                    seed=seeds.next()
+                ),
+                "dtype": dtype,
+            },
+            tied=tied,
+        )
+    else:
+        embedding = TokenEmbedding(
+            vocabulary_size,
+            hidden_dim,
+            tied=tied,
+            embeddings_initializer=embeddings_initializer,
+            dtype=dtype,
+            name="embedding",
+        )
+        stack = {"embedding": embedding}
     # Drawn before the positions: the seed after a layer's is that of its
     # second matrix (see `own_draws`), here of an untied embedding's.
     stack["embedding_dropout"] = Dropout(
@@ -165,12 +203,49 @@ def build_language_model(
     token_ids = keras.Input((None,), dtype="int32", name="token_ids")
     length = keras.Input((), dtype="int32", name="length")
     mask = PaddingMask(name="padding_mask")(token_ids, length)
-    logits, _ = _apply(stack, token_ids, mask)
+    outputs, _ = _apply(stack, token_ids, mask)
     return keras.Model(
         {"token_ids": token_ids, "length": length},
-        {"logits": logits},
+        {"log_probs" if cutoffs else "logits": outputs},
         name="language_model",
     )
+
+
+def build_language_model_scorer(model: keras.Model) -> keras.Model:
+    """Assembles the model that tells how well targets were predicted.
+
+    It makes no more of an adaptive softmax than the targets need, and is what
+    is trained.
+
+    Args:
+        model: A model of `build_language_model` with `cutoffs`. The scorer
+            works with its very layers.
+
+    Returns:
+        A model of the same inputs and `target_ids`, int32 `(batch, length)`, to
+        a dict of `nll`, float32 `(batch, length)`, minus the log-probabilities
+        of the targets.
+
+    Raises:
+        ValueError: If the model is another builder's, or has no `cutoffs`.
+    """
+    stack = {layer.name: layer for layer in model.layers}
+    check(
+        {"embedding", "attention_0", "softmax"} <= set(stack)
+        and "xl_memory" not in stack,
+        "`model` must come from `build_language_model`, with `cutoffs`.",
+        model=model.name,
+    )
+    inputs = {
+        "token_ids": keras.Input((None,), dtype="int32", name="token_ids"),
+        "length": keras.Input((), dtype="int32", name="length"),
+        "target_ids": keras.Input((None,), dtype="int32", name="target_ids"),
+    }
+    mask = stack["padding_mask"](inputs["token_ids"], inputs["length"])
+    nll, _ = _apply(
+        stack, inputs["token_ids"], mask, target_ids=inputs["target_ids"]
+    )
+    return keras.Model(inputs, {"nll": nll}, name="language_model_scorer")
 
 
 def build_language_model_step(model: keras.Model) -> StepModel:
@@ -210,12 +285,19 @@ def build_language_model_step(model: keras.Model) -> StepModel:
             mask = stack["padding_mask"](token_ids, length)
         return _apply(stack, token_ids, mask, state)
 
+    def nll(token_ids, state, target_ids, length=None):
+        mask = None
+        if length is not None:
+            mask = stack["padding_mask"](token_ids, length)
+        return _apply(stack, token_ids, mask, state, target_ids)
+
     learned = isinstance(stack.get("positions"), LearnedPositions)
     return StepModel(
         step=step,
         initial_state=initial_state,
         model=model,
         max_length=stack["positions"].max_length if learned else None,
+        nll=nll if "softmax" in stack else None,
     )
 
 
@@ -343,11 +425,29 @@ def build_sequence_to_sequence_step(model: keras.Model) -> SourceStepModel:
     return assemble_step(model)
 
 
-def _apply(stack, token_ids, padding_mask, state=None):
+def _adaptive_layers(vocabulary_size, hidden_dim, bins, tied):
+    return {
+        "embedding": AdaptiveEmbedding(
+            vocabulary_size, hidden_dim, **bins, name="embedding"
+        ),
+        "softmax": AdaptiveSoftmax(
+            vocabulary_size,
+            **bins,
+            tied_embeddings=tied,
+            tied_projections=tied,
+            name="softmax",
+        ),
+    }
+
+
+def _apply(stack, token_ids, padding_mask, state=None, target_ids=None):
     """Runs the stack over whole sequences or, with a state, over a step."""
     new_state = {}
     position = None if state is None else state["position"]
-    x = stack["embedding"](token_ids)
+    if "softmax" in stack:
+        x, tables = stack["embedding"](token_ids, return_tables=True)
+    else:
+        x = stack["embedding"](token_ids)
     if "positions" in stack:
         x = stack["positions"](x, start=position)
     x = stack["embedding_dropout"](x)
@@ -365,4 +465,9 @@ def _apply(stack, token_ids, padding_mask, state=None):
         x = stack[f"feed_forward_{index}"](x)
     if "norm" in stack:
         x = stack["norm"](x)
-    return stack["embedding"](x, reverse=True), new_state
+    if "softmax" not in stack:
+        return stack["embedding"](x, reverse=True), new_state
+    given = {} if target_ids is None else {"target_ids": target_ids}
+    if stack["softmax"].tied_embeddings:
+        given["tables"] = tables
+    return stack["softmax"](x, **given), new_state

@@ -189,6 +189,11 @@ class ServedTokens(tf.Module):
         }
 
     def _score_at_once(self, inputs, token_ids, length):
+        if self.step_model.nll is not None:
+            state = self.step_model.initial_state(
+                *tf.unstack(tf.shape(token_ids))
+            )
+            return -self.step_model.nll(inputs, state, token_ids, length)[0]
         outputs = self.step_model.model(
             {"token_ids": inputs, "length": length}, training=False
         )

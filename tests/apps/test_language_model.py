@@ -472,7 +472,8 @@ def test_report_needs_a_history(options, result, tmp_path):
     )
 
 
-def test_learns_words_too(options, tmp_path):
+@pytest.mark.parametrize("cutoffs", [(), (8, 11)])
+def test_learns_words_too(options, tmp_path, cutoffs):
     train_text, held_out = tmp_path / "train.txt", tmp_path / "held_out.txt"
     # `rare` occurs once, and is the tenth of nine words that there is room for.
     train_text.write_bytes(150 * (PATTERN + b"\n") + b"rare")
@@ -487,6 +488,7 @@ def test_learns_words_too(options, tmp_path):
             test_files=(str(held_out),),
             tokenizer="words",
             vocabulary_size=14,
+            cutoffs=cutoffs,
         )
     )
     tokenizer = load_tokenizer(run_dir / "text")

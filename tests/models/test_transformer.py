@@ -217,7 +217,8 @@ def test_unknown_builders_are_named():
     assert str(error.value) == (
         "`builder` must be one of ['build_language_model', "
         "'build_reformer_encoder', 'build_reformer_language_model', "
-        "'build_transformer_xl']. Received: builder='build_nothing'."
+        "'build_sequence_to_sequence', 'build_transformer_xl', "
+        "'build_weighted_transformer']. Received: builder='build_nothing'."
     )
 
 
@@ -230,3 +231,77 @@ def test_the_step_twin_refuses_other_models():
         "`model` must come from `build_language_model`. "
         "Received: model='other'."
     )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"cutoffs": (4, 9)},
+        {"cutoffs": (5,), "divisor": 2, "embedding_dim": 12, "tied": False},
+        {"cutoffs": (4, 9), "divisor": 2, "positions": "rotary"},
+    ],
+    ids=str,
+)
+def test_an_adaptive_softmax_scores_what_the_steps_do(token_ids, options):
+    model = models.build_language_model(**{**SIZES, **options})
+    assert {key: x.shape for key, x in model.output.items()} == {
+        "log_probs": (None, None, 13)
+    }
+    length = np.full(3, 19, "int32")
+    inputs = {"token_ids": token_ids[:, :-1], "length": length}
+    log_probs = np.asarray(model(inputs)["log_probs"])
+    np.testing.assert_allclose(np.exp(log_probs).sum(-1), 1, atol=1e-5)
+    targets = token_ids[:, 1:]
+    expected = -np.take_along_axis(log_probs, targets[..., None], -1)[..., 0]
+    scorer = models.build_language_model_scorer(model)
+    nll = scorer({**inputs, "target_ids": targets})["nll"]
+    np.testing.assert_allclose(nll, expected, atol=1e-5)
+    twin = models.build_language_model_step(model)
+    state = twin.initial_state(3, 20)
+    first, state = twin(token_ids[:, :7], state)
+    np.testing.assert_allclose(first, log_probs[:, :7], atol=1e-5)
+    rest, _ = twin.nll(token_ids[:, 7:-1], state, targets[:, 7:])
+    np.testing.assert_allclose(rest, expected[:, 7:], atol=1e-5)
+
+
+def test_a_scored_model_is_trained_by_its_targets(token_ids, tmp_path):
+    model = models.build_language_model(
+        **{**SIZES, "cutoffs": (4, 9), "dropout": 0.0}
+    )
+    scored = models.ScoredModel(
+        model, models.build_language_model_scorer(model)
+    )
+    scored.compile(keras.optimizers.SGD(0.1), jit_compile=True)
+    inputs = {
+        "token_ids": token_ids[:, :-1],
+        "length": np.array([19, 4, 10], "int32"),
+    }
+    targets = token_ids[:, 1:]
+    weights = (np.arange(19) < inputs["length"][:, None]).astype("float32")
+    log_probs = np.asarray(model(inputs)["log_probs"])
+    nll = -np.take_along_axis(log_probs, targets[..., None], -1)[..., 0]
+    expected = (nll * weights).sum() / weights.sum()
+    # Weights are those of the lengths if there are no others.
+    for given in (None, {"logits": weights}):
+        logs = scored.evaluate(
+            inputs,
+            {"logits": targets},
+            sample_weight=given,
+            return_dict=True,
+            verbose=0,
+        )
+        assert logs["loss"] == pytest.approx(expected, rel=1e-5)
+        assert logs["bits_per_token"] == pytest.approx(
+            expected / np.log(2), rel=1e-5
+        )
+    scored.fit(inputs, {"logits": targets}, epochs=5, verbose=0)
+    after = scored.evaluate(inputs, {"logits": targets}, verbose=0)
+    assert after[0] < expected
+    np.testing.assert_array_equal(
+        scored.predict(inputs, verbose=0)["log_probs"].shape, (3, 19, 13)
+    )
+    with pytest.raises(ValueError, match="`scored_model` must not be saved"):
+        scored.save(tmp_path / "model.keras")
+    other = models.build_language_model(**SIZES)
+    with pytest.raises(ValueError, match="with `cutoffs`"):
+        models.build_language_model_scorer(other)
