@@ -58,7 +58,9 @@ def whole_pass(model, token_ids):
             "length": tf.constant([len(token_ids)], tf.int32),
         }
     )
-    return log_softmax(outputs["logits"])[0]
+    # Log-probabilities, where the model gives them, stay as they are.
+    (logits,) = outputs.values()
+    return log_softmax(logits)[0]
 
 
 def greedy_oracle(model, prompt, max_new_tokens=MAX_NEW_TOKENS):

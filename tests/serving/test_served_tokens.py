@@ -33,12 +33,21 @@ def limited_bundles(limited_model):
     return make_bundles(limited_model)
 
 
-@pytest.mark.parametrize("norm_first", [True, False])
-@pytest.mark.parametrize("positions", ["learned", "sinusoidal"])
-def test_every_kind_of_model_is_served(positions, norm_first):
+@pytest.mark.parametrize(
+    ("positions", "norm_first", "cutoffs"),
+    [
+        ("learned", True, ()),
+        ("learned", False, ()),
+        ("sinusoidal", True, ()),
+        ("sinusoidal", False, ()),
+        ("learned", True, (72, 100)),
+    ],
+)
+def test_every_kind_of_model_is_served(positions, norm_first, cutoffs):
     model = make_model(
         positions=positions,
         norm_first=norm_first,
+        cutoffs=cutoffs,
         max_length=8 if positions == "learned" else None,
     )
     tokens = make_bundles(model)["tokens"]
