@@ -18,6 +18,7 @@ def make_compiled_model(
     make_model: Callable[[], keras.Model],
     loss: Any,
     make_metrics: Callable[[], Any],
+    make_groups: Callable[[], dict | None] = lambda: None,
 ) -> keras.Model:
     """Makes and compiles a model, with all variables of the optimizer.
 
@@ -26,6 +27,8 @@ def make_compiled_model(
         make_model: Returns the model.
         loss: What `compile` takes as `loss`.
         make_metrics: Returns what `compile` takes as `weighted_metrics`.
+        make_groups: Returns the optimizers of variables that have their own,
+            as `make_optimizer` takes them.
 
     Raises:
         ValueError: If the devices or the model do not allow what the options
@@ -37,7 +40,7 @@ def make_compiled_model(
         with devices.dtype_policy(options.dtype_policy):
             model = make_model()
         model.compile(
-            make_optimizer(options, model.trainable_variables),
+            make_optimizer(options, model.trainable_variables, make_groups()),
             loss=loss,
             weighted_metrics=make_metrics(),
             jit_compile={"auto": "auto", "on": True, "off": False}[

@@ -65,6 +65,7 @@ def fit(
     loss: Any,
     make_metrics: Callable[[], Any] | None = None,
     make_model: Callable[[], keras.Model] | None = None,
+    make_groups: Callable[[], dict | None] = lambda: None,
     make_validation_set: Callable[[], tf.data.Dataset] | None = None,
     monitor: str = "val_loss",
     monitor_mode: Literal["min", "max"] = "min",
@@ -105,6 +106,9 @@ def fit(
             state of its own that trains the functional model which it has as
             its attribute `inner`; `keras_xf.models.build(model_json)` by
             default.
+        make_groups: Returns the optimizers of variables that have their own, by
+            paths, as `keras_xf.optimizers.GroupedOptimizer` takes them; none by
+            default. Made by a function, since they belong to the strategy, too.
         make_validation_set: Returns a finite data set to validate on.
         monitor: The metric of the validation that decides which model is the
             best, and about early stopping.
@@ -150,6 +154,7 @@ def fit(
             make_model=make_model or (lambda: models.build(model_json)),
             loss=loss,
             make_metrics=make_metrics or (lambda: None),
+            make_groups=make_groups,
         )
         start = _set_variables(
             model, options, model_json, start, make_train_set

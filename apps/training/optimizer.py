@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from apps.training.options import TrainingOptions
 from keras_xf.checks import check
+from keras_xf.optimizers import GroupedOptimizer
 from keras_xf.optimizers import make_schedule
 
 _CLASSES = {
@@ -28,13 +29,17 @@ _BETAS = {
 
 
 def make_optimizer(
-    options: TrainingOptions, variables: list
+    options: TrainingOptions,
+    variables: list,
+    groups: dict[str, keras.optimizers.Optimizer] | None = None,
 ) -> keras.optimizers.Optimizer:
     """Makes the optimizer, not yet built, for the strategy in scope.
 
     Args:
         options: The options.
         variables: The model's trainable variables.
+        groups: Optimizers of variables that have their own, as
+            `keras_xf.optimizers.GroupedOptimizer` takes them.
 
     Raises:
         ValueError: If an option means nothing to this optimizer or schedule.
@@ -60,10 +65,15 @@ def make_optimizer(
         # Where it falls back to Adam: Keras's default would decay biases.
         arguments["adam_weight_decay"] = options.weight_decay or None
     optimizer_class = _CLASSES[options.optimizer]
+    grouped_class = GroupedOptimizer
     clip_norm = options.clip_norm
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     if clip_norm is not None and replicas > 1:
-        optimizer_class = _clipping_the_mean(optimizer_class)
+        optimizer_class, grouped_class = (
+            (optimizer_class, _clipping_the_mean(grouped_class))
+            if groups
+            else (_clipping_the_mean(optimizer_class), grouped_class)
+        )
         # Keras sums what was clipped over the replicas.
         clip_norm /= replicas
     optimizer = optimizer_class(
@@ -75,7 +85,7 @@ def make_optimizer(
             final_fraction=options.final_fraction,
         ),
         weight_decay=options.weight_decay or None,
-        global_clipnorm=clip_norm,
+        global_clipnorm=None if groups else clip_norm,
         # Names its variables; a name by default would count the instances.
         name=options.optimizer,
         **arguments,
@@ -84,6 +94,8 @@ def make_optimizer(
         optimizer.exclude_from_weight_decay(
             var_list=[v for v in variables if len(v.shape) < 2]
         )
+    if groups:
+        return grouped_class(optimizer, groups, global_clipnorm=clip_norm)
     return optimizer
 
 

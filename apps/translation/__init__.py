@@ -1,0 +1,1 @@
+"""Translation: training, evaluation and use."""
