@@ -153,6 +153,22 @@ class Checkpoints:
         )
         return None
 
+    def load(self, step: int) -> Checkpoint:
+        """Reads the checkpoint of a step.
+
+        Raises:
+            ValueError: If it is not whole.
+        """
+        try:
+            return self._load(step)
+        except _DAMAGE as error:
+            check(
+                False,
+                "`checkpoints` must be whole.",
+                path=str(self.path(step)),
+                error=f"{type(error).__name__}: {error}",
+            )
+
     def remove_debris(self) -> None:
         """Deletes what writers and deleters that died have left."""
         for path in self.directory.glob(f"{_ASIDE}*"):

@@ -12,6 +12,7 @@ each.
 
 import dataclasses
 import json
+from typing import Literal
 
 from apps.training import RunDirectory
 from apps.translation.decoding_options import DecodingOptions
@@ -40,6 +41,13 @@ class Options(DecodingOptions):
         "the run if none.",
         None,
     )
+    tokenize: (
+        Literal["13a", "intl", "char", "none", "zh", "ja-mecab"] | None
+    ) = option(
+        "How BLEU cuts lines; 13a, or char for numbers, which are one word, "
+        "if none.",
+        None,
+    )
     max_lines: int | None = option("Only so many lines; all if none.", None)
     output: str | None = option("Where the translations go.", None)
 
@@ -58,7 +66,7 @@ def evaluate(options: Options) -> dict:
     """
     import sacrebleu
 
-    pairs = _read(options)
+    pairs, is_text = _read(options)
     translate = load_translator(
         options.run_dir, options.model_file, **options.search
     )
@@ -66,7 +74,9 @@ def evaluate(options: Options) -> dict:
     if options.output is not None:
         with atomic_file(options.output) as aside:
             aside.write_text("".join(f"{line}\n" for line in lines))
-    bleu, chrf = sacrebleu.metrics.BLEU(), sacrebleu.metrics.CHRF()
+    tokenize = options.tokenize or ("13a" if is_text else "char")
+    bleu = sacrebleu.metrics.BLEU(tokenize=tokenize)
+    chrf = sacrebleu.metrics.CHRF()
     references = [pairs.targets]
     matches = sum(
         line == target
@@ -85,19 +95,21 @@ def evaluate(options: Options) -> dict:
 def _read(options):
     run = RunDirectory(options.run_dir)
     run.check_trained("translation model")
+    train_options = load_options(TrainOptions, run.options)
+    is_text = bool(options.source_files or train_options.source_files)
     if options.source_files:
         pairs = Pairs(
             *read_parallel_lines(options.source_files, options.target_files)
         )
     else:
-        pairs = load_options(TrainOptions, run.options).read("test")
+        pairs = train_options.read("test")
         check(
             pairs is not None,
             "`source_files` must not be empty: the run has no test files.",
             source_files=options.source_files,
         )
     stop = options.max_lines
-    return Pairs(pairs.sources[:stop], pairs.targets[:stop])
+    return Pairs(pairs.sources[:stop], pairs.targets[:stop]), is_text
 
 
 def main(options: Options) -> None:

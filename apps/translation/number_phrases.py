@@ -5,10 +5,10 @@ import zlib
 from keras_xf.checks import check
 
 SPLITS = ("train", "validation", "test")
-# Of the numbers below, one in five takes part, and of these one in forty is
-# held out to validate on and one to test.
-_NUMBERS = 100_000
-_TAKEN, _PARTS = 5, 40
+# All numbers of four digits and less take part, and of five as many. One in
+# forty is held out to validate on, and one to test.
+_NUMBERS, _ALL = 100_000, 10_000
+_TAKEN, _PARTS = 9, 40
 
 
 def number_phrases(split: str) -> tuple[list[str], list[str]]:
@@ -44,7 +44,7 @@ def number_phrases(split: str) -> tuple[list[str], list[str]]:
 
 def _split_of(number):
     draw = zlib.crc32(str(number).encode())
-    if draw % _TAKEN:
+    if number >= _ALL and draw % _TAKEN:
         return None
     place = draw // _TAKEN % _PARTS
     return {0: "test", 1: "validation"}.get(place, "train")

@@ -26,7 +26,7 @@ def read_lines(paths: Sequence[str | Path]) -> list[str]:
     """
     lines = []
     for path, document in zip(paths, read_documents(paths), strict=True):
-        lines += _decode(document, path)
+        lines += decode_lines(document, path)
     return lines
 
 
@@ -69,7 +69,16 @@ def read_parallel_lines(
     return sources, targets
 
 
-def _decode(document, path):
+def decode_lines(document: bytes, path: str | Path) -> list[str]:
+    """Cuts a document into lines as `read_lines` does.
+
+    Args:
+        document: Its bytes.
+        path: Where it comes from, for the error message.
+
+    Raises:
+        ValueError: If a line is not UTF-8; names its number.
+    """
     parts = document.split(b"\n")
     if not parts[-1]:
         parts.pop()

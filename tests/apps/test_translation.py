@@ -1,0 +1,271 @@
+"""Tests of apps.translation."""
+
+import dataclasses
+import io
+import json
+import sys
+import types
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from apps.translation import average_checkpoints
+from apps.translation import evaluate
+from apps.translation import train
+from apps.translation import translate
+from apps.translation.number_phrases import SPLITS
+from apps.translation.number_phrases import number_phrases
+from apps.translation.translator import load_translator
+from keras_xf import models
+
+WORDS = {
+    "red": "rot",
+    "green": "grün",
+    "blue": "blau",
+    "house": "Haus",
+    "dog": "Hund",
+    "tree": "Baum",
+    "sees": "sieht",
+    "has": "hat",
+}
+MODELS = {
+    "transformer": {},
+    "weighted_transformer": {
+        "model": "weighted_transformer",
+        "branch_scale": "unit",
+        "joint_vocabulary": False,
+    },
+}
+
+
+def sentences(number, seed):
+    """Sentences of like words in another order: the last comes first."""
+    generator = np.random.default_rng(seed)
+    names = list(WORDS)
+    pairs = []
+    for _ in range(number):
+        chosen = generator.choice(names, generator.integers(2, 4))
+        source = " ".join(chosen)
+        pairs.append((source, " ".join(WORDS[w] for w in chosen[::-1])))
+    return pairs
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("text")
+    for name, number in {"train": 400, "validation": 20, "test": 20}.items():
+        sources, targets = zip(*sentences(number, len(name)), strict=True)
+        for language, lines in {"en": sources, "de": targets}.items():
+            (folder / f"{name}.{language}").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def options(request, files, tmp_path_factory):
+    return train.Options(
+        run_dir=str(tmp_path_factory.mktemp("runs") / "run"),
+        source_files=(str(files / "train.en"),),
+        target_files=(str(files / "train.de"),),
+        validation_source_files=(str(files / "validation.en"),),
+        validation_target_files=(str(files / "validation.de"),),
+        test_source_files=(str(files / "test.en"),),
+        test_target_files=(str(files / "test.de"),),
+        vocabulary_size=25 if request.param != "transformer" else 40,
+        num_layers=1,
+        hidden_dim=32,
+        num_heads=2,
+        intermediate_dim=64,
+        dropout=0.0,
+        batch_tokens=256,
+        length_buckets=(8, 16),
+        optimizer="adam",
+        learning_rate=0.01,
+        train_steps=200,
+        save_every_steps=50,
+        log_every_steps=0,
+        deterministic=False,
+        **MODELS[request.param],
+    )
+
+
+@pytest.fixture(scope="module")
+def result(options):
+    return train.train(options)
+
+
+def read_lines(path):
+    return Path(path).read_text().splitlines()
+
+
+def test_learns_and_is_evaluated(options, result, files, tmp_path):
+    assert result.history[-1]["val_bits_per_token"] < 0.8
+    output = tmp_path / "test.de"
+    scores = evaluate.evaluate(
+        evaluate.Options(
+            run_dir=options.run_dir, max_new_tokens=16, output=str(output)
+        )
+    )
+    assert scores["exact_match"] >= 0.75
+    assert scores["bleu"] > 60
+    assert "tok:13a" in scores["bleu_signature"]
+    assert scores["lines"] == 20
+    lines, references = read_lines(output), read_lines(files / "test.de")
+    matches = np.mean(
+        [one == other for one, other in zip(lines, references, strict=True)]
+    )
+    assert scores["exact_match"] == pytest.approx(matches)
+
+
+def test_lines_keep_their_places(options, result, monkeypatch, capsysbinary):
+    text = "red dog\n\nblue tree has\n"
+    stdin = types.SimpleNamespace(buffer=io.BytesIO(text.encode()))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    given = translate.Options(run_dir=options.run_dir, max_new_tokens=16)
+    translate.main(given)
+    lines = capsysbinary.readouterr().out.decode().splitlines()
+    assert lines[1] == ""
+    # Alone, or among others, a line becomes the same.
+    alone = translate.translate(given, ["blue tree has"])
+    assert lines[2] == alone[0]
+    assert lines[0] == "Hund rot"
+
+
+def test_n_best_are_numbered_and_scored(options, result, files, tmp_path):
+    output = tmp_path / "out"
+    translate.main(
+        translate.Options(
+            run_dir=options.run_dir,
+            input=str(files / "test.en"),
+            output=str(output),
+            num_hypotheses=3,
+            max_new_tokens=16,
+        )
+    )
+    rows = [line.split("\t") for line in read_lines(output)]
+    assert [int(row[0]) for row in rows] == list(np.repeat(range(1, 21), 3))
+    scores = np.array([float(row[1]) for row in rows]).reshape(20, 3)
+    assert (np.diff(scores) <= 0).all()
+    for start in range(0, 60, 3):
+        assert len({row[2] for row in rows[start : start + 3]}) == 3
+
+
+def test_averages_checkpoints(options, result):
+    model = average_checkpoints.average(
+        average_checkpoints.Options(run_dir=options.run_dir, last=3)
+    )
+    path = Path(options.run_dir) / "averaged.keras"
+    loaded = keras.saving.load_model(path)
+    for one, other in zip(model.weights, loaded.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    # Of weights that move, it is not the last.
+    last = result.model.get_layer("embedding").embeddings
+    mean = model.get_layer("embedding").embeddings
+    assert 0 < np.abs(last - mean).max() < 0.5
+    if options.model == "weighted_transformer":
+        for block in models.branch_weights(model).values():
+            for weights in block.values():
+                assert weights.sum() == pytest.approx(1, abs=1e-6)
+    translator = load_translator(options.run_dir, str(path))
+    assert translator(["red dog"])[0][0].text == "Hund rot"
+    with pytest.raises(ValueError, match="`last` must not be more than"):
+        average_checkpoints.average(
+            average_checkpoints.Options(run_dir=options.run_dir, last=4)
+        )
+
+
+def test_run_directory_holds_what_export_reads(options, result):
+    folder = Path(options.run_dir)
+    names = {path.name for path in folder.iterdir()}
+    texts = (
+        {"text"} if options.joint_vocabulary else {"source_text", "target_text"}
+    )
+    assert texts | {"model.keras", "model.json", "options.flags"} <= names
+    arguments = json.loads((folder / "model.json").read_text())["arguments"]
+    if options.joint_vocabulary:
+        assert arguments["source_vocabulary_size"] is None
+
+
+def test_branch_weights_have_a_rate_of_their_own(options, result):
+    if options.model != "weighted_transformer":
+        return
+    weights = models.branch_weights(result.model)
+    moved = [
+        np.abs(each - 0.5).max()
+        for block in weights.values()
+        for each in block.values()
+    ]
+    assert max(moved) > 0.05
+
+
+@pytest.fixture(scope="module")
+def phrases():
+    return {split: number_phrases(split) for split in SPLITS}
+
+
+def test_numbers_are_shared_among_the_parts(phrases):
+    english = {split: set(pairs[0]) for split, pairs in phrases.items()}
+    assert len(english["train"]) > 18_000
+    for split in ("validation", "test"):
+        assert 400 < len(english[split]) < 600
+        assert not english[split] & english["train"]
+    assert not english["validation"] & english["test"]
+    pairs = dict(zip(*phrases["train"], strict=True))
+    assert pairs["twenty-one"] == "einundzwanzig"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"source_files": ("a",)},
+            "`source_files` and `target_files` must be as many. "
+            "Received: source_files=('a',), target_files=().",
+        ),
+        (
+            {
+                "validation_source_files": ("a",),
+                "validation_target_files": ("b",),
+            },
+            "`validation_source_files` must be empty unless there are "
+            "`source_files`. Received: validation_source_files=('a',).",
+        ),
+        (
+            {"batch_size": 8},
+            "`batch_size` must be left out: `batch_tokens` is the size. "
+            "Received: batch_size=8.",
+        ),
+        (
+            {"branch_steps": 8},
+            "`branch_steps` must be left out: a transformer has none. "
+            "Received: branch_steps=8, model='transformer'.",
+        ),
+        (
+            {"min_weight": 0.1},
+            "`min_weight` must be left out: a transformer has none. "
+            "Received: min_weight=0.1, model='transformer'.",
+        ),
+        (
+            {"label_smoothing": 1.0},
+            "`label_smoothing` must lie in [0, 1). "
+            "Received: label_smoothing=1.0.",
+        ),
+    ],
+)
+def test_rejects_options(arguments, message):
+    with pytest.raises(ValueError) as error:
+        train.Options(run_dir="unused", **arguments)
+    assert str(error.value) == message
+
+
+def test_nothing_is_left_where_files_are_wrong(options, files, tmp_path):
+    short = tmp_path / "short.de"
+    short.write_text("Hund\n")
+    run_dir = tmp_path / "run"
+    wrong = dataclasses.replace(
+        options, run_dir=str(run_dir), target_files=(str(short),)
+    )
+    with pytest.raises(ValueError, match="first_without_a_partner=2"):
+        train.train(wrong)
+    assert not run_dir.exists()
