@@ -55,7 +55,10 @@ def measure(options: Options) -> dict[str, float]:
             ways[f"{factor} x memory"] = {
                 "method": "stream",
                 "batch_size": options.batch_size,
-                "segment_length": segment_length,
+                # With a window it does not matter to the result.
+                "segment_length": int(
+                    trained.get("eval_segment_length") or segment_length
+                ),
                 "memory_length": factor * memory_length,
                 "clamp_length": memory_length + segment_length,
             }

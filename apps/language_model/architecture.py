@@ -131,6 +131,14 @@ class ArchitectureOptions:
             "`cutoffs` must be positive and increase.",
             cutoffs=self.cutoffs,
         )
+        check(
+            self.cutoffs
+            or self.model != "transformer"
+            or (self.embedding_dim is None and self.divisor == 1),
+            "`embedding_dim` and `divisor` must be left out without `cutoffs`.",
+            embedding_dim=self.embedding_dim,
+            divisor=self.divisor,
+        )
         positions = _POSITIONS[self.model]
         check(
             self.positions is None or self.positions in positions,

@@ -39,9 +39,9 @@ def beam_search(
     A hypothesis that ends with EOS is scored by its log-probability over
     `((5 + tokens) / 6) ** length_penalty`, equation 14 of the paper, EOS
     counted. Of these the best are kept and never changed; the search of a row
-    ends when no unfinished hypothesis can become better than they, or after
-    `max_new_tokens`. Where too few have ended by then, unfinished ones follow
-    behind, scored alike.
+    ends when no unfinished hypothesis can become better than those that are
+    returned, or after `max_new_tokens`. Where too few have ended by then,
+    unfinished ones follow behind, scored alike.
 
     With as many beams as there are hypotheses the search is exhaustive. A row's
     result does not depend on the rows beside it.
@@ -130,7 +130,8 @@ def beam_search(
         return index + 1, last, beams, _reorder(changing(new_state), parents)
 
     def goes_on(index, _, beams, __):
-        return (index < max_new_tokens) & search.is_open(beams)
+        is_open = search.is_open(beams, num_hypotheses)
+        return (index < max_new_tokens) & is_open
 
     logits = tf.repeat(logits, num_beams, axis=0)
     beams = search.begin(tf.shape(token_ids)[0])
@@ -229,13 +230,13 @@ class _Search:
         num_tokens = tf.cast(num_tokens, tf.float32)
         return log_prob / ((5.0 + num_tokens) / 6.0) ** self.penalty
 
-    def is_open(self, beams):
-        """Whether a row has an unfinished hypothesis that could be kept.
+    def is_open(self, beams, count):
+        """Whether a row has an unfinished hypothesis that could be returned.
 
         More tokens lower a log-probability, and the most divide it by most.
         """
         best = self._score(tf.reduce_max(beams["log_prob"], 1), self.max_length)
-        return tf.reduce_any(best > tf.reduce_min(beams["score"], 1))
+        return tf.reduce_any(best > beams["score"][:, count - 1])
 
     def finish(self, beams, count):
         """The best that have ended, and unfinished ones where they are few."""

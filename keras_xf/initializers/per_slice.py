@@ -37,7 +37,8 @@ class PerSlice(keras.initializers.Initializer):
         )
         return ops.stack(
             [
-                own_draws(self.initializer, place)(tuple(shape[1:]), dtype)
+                # Far from the places that a layer's other matrices have.
+                own_draws(self.initializer, 1000 * place)(shape[1:], dtype)
                 for place in range(shape[0])
             ]
         )

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_xf.checks import check
 from keras_xf.checks import check_shape
+from keras_xf.layers.joined_mask import joined_mask
 from keras_xf.layers.multi_head_layer import MultiHeadLayer
 from keras_xf.ops import attention
 
@@ -98,7 +99,13 @@ class CrossAttention(MultiHeadLayer):
         check(
             (source is None) != (state is None),
             "Either `source` or `state` must be given.",
-            source=source is not None and tuple(source.shape),
+            source=None if source is None else tuple(source.shape),
+            state=None if state is None else sorted(state),
+        )
+        check(
+            state is None or source_mask is None,
+            "`source_mask` must not be given beside a `state`, which has it.",
+            shape=None if source_mask is None else tuple(source_mask.shape),
         )
         given = state
         if state is None:
@@ -152,8 +159,7 @@ class CrossAttention(MultiHeadLayer):
             "(batch, source_length, dim)",
             dim=self._source_dim,
         )
-        if source_mask is None:
-            source_mask = getattr(source, "_keras_mask", None)
+        source_mask = joined_mask(source, source_mask, None)
         batch_size, length = ops.shape(source)[:2]
         projected = self.key_value(ops.reshape(source, (-1, self._source_dim)))
         dim = self.key_dim + self._value_dim

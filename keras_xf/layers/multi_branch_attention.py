@@ -22,6 +22,8 @@ from keras_xf.ops.dropout import drop
 from keras_xf.ops.logits import wide_dtype
 
 WEIGHTINGS = ("projection", "softmax", "fixed", "none")
+# Those whose weights, not their logits, are variables.
+_PROJECTED = ("projection", "fixed")
 _NAMES = ("kappa", "alpha")
 # A float32 that is as near to the simplex has come from there.
 _TOLERANCE = 1e-5
@@ -60,8 +62,9 @@ class MultiBranchAttention(keras.layers.Layer):
             with "none" there are no weights.
         branch_scale: What weights on the simplex count for: "paper" as they
             are, "unit" times `num_branches`, so that equal ones are ones.
-        min_weight: The smallest that a weight may be. A branch whose weight
-            has come to zero may have no gradient left. The paper has none.
+        min_weight: The smallest that a weight may be, with "projection". A
+            branch whose weight has come to zero may have no gradient left. The
+            paper has none.
         ffn_mode: "per_branch", or "shared": one network, as wide as
             `intermediate_dim`, that all branches pass, which is
             `num_branches` times the work.
@@ -71,6 +74,8 @@ class MultiBranchAttention(keras.layers.Layer):
         factorized: Whether a head's projection and the first of its network
             are two matrices, as in the paper, or one, which is all that they
             can do.
+        causal: Whether a position sees only itself and those before in every
+            call, as `use_causal_mask` asks for in one.
         dropout: Fraction of the attention weights dropped in training.
         hidden_dropout: Fraction of the activations inside the feed-forward
             networks dropped in training.
@@ -78,8 +83,9 @@ class MultiBranchAttention(keras.layers.Layer):
             have biases, too. The paper's have none.
         kernel_initializer: Initializer of all matrices, which are drawn as
             those of an attention and a feed-forward.
-        branch_initializer: First branch weights: "equal", "random" for any
-            point of the simplex, as the paper has it, or an initializer.
+        branch_initializer: First branch weights, with "projection" and
+            "fixed": "equal", "random" for any point of the simplex, as the
+            paper has it, or an initializer, whose draws are projected.
         seed: Seed of the dropout.
         **kwargs: `keras.layers.Layer` arguments, such as `name` and `dtype`.
 
@@ -168,6 +174,12 @@ class MultiBranchAttention(keras.layers.Layer):
             num_branches=num_branches,
         )
         simplex.check_min_weight(min_weight, num_branches)
+        check(
+            min_weight == 0 or weighting == "projection",
+            '`min_weight` must be 0 unless `weighting` is "projection".',
+            min_weight=min_weight,
+            weighting=weighting,
+        )
         for name, value in (
             ("dropout", dropout),
             ("hidden_dropout", hidden_dropout),
@@ -192,6 +204,14 @@ class MultiBranchAttention(keras.layers.Layer):
         self.use_bias = use_bias
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.branch_initializer = _branch_initializer(branch_initializer, seed)
+        check(
+            weighting in _PROJECTED
+            or isinstance(self.branch_initializer, EqualWeights),
+            f"`branch_initializer` must be left out unless `weighting` is one "
+            f"of {_PROJECTED}.",
+            branch_initializer=branch_initializer,
+            weighting=weighting,
+        )
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.supports_masking = True
@@ -262,7 +282,20 @@ class MultiBranchAttention(keras.layers.Layer):
             value=value is not None and tuple(value.shape),
             key=key is not None and tuple(key.shape),
         )
+        if attention_mask is not None:
+            check_shape(
+                "attention_mask",
+                attention_mask.shape,
+                "(batch, target_length, source_length)",
+            )
         if is_source_state:
+            given = (padding_mask, value_mask, key_mask)
+            check(
+                all(each is None for each in given),
+                "Masks of the source must not be given beside a `state`, which "
+                "has one.",
+                masks=[None if m is None else tuple(m.shape) for m in given],
+            )
             keys, values = state["key"], state["value"]
             padding_mask = state["mask"]
         else:
@@ -388,6 +421,8 @@ class MultiBranchAttention(keras.layers.Layer):
             "value_dim": self._value_dim,
             "factorized": False,
             "weighting": "none",
+            "min_weight": 0.0,
+            "branch_initializer": "equal",
         }
         layer = type(self).from_config({**self.get_config(), **options})
         layer.build(
@@ -414,7 +449,7 @@ class MultiBranchAttention(keras.layers.Layer):
 
     def load_own_variables(self, store):
         super().load_own_variables(store)
-        if self.weighting not in ("projection", "fixed"):
+        if self.weighting not in _PROJECTED:
             return
         for name in _NAMES:
             weights = getattr(self, name)
@@ -538,12 +573,21 @@ class MultiBranchAttention(keras.layers.Layer):
         return self.add_weight(
             name=name,
             shape=(self.num_branches,),
-            initializer=own_draws(self.branch_initializer, place),
+            initializer=self._first_weights(place),
             constraint=Simplex(self.min_weight) if learned else None,
             trainable=learned,
             dtype=dtype,
             autocast=False,
         )
+
+    def _first_weights(self, place):
+        """Draws weights, and takes them to the simplex from wherever."""
+        draw = own_draws(self.branch_initializer, place)
+
+        def initialize(shape, dtype=None):
+            return simplex.project(draw(shape, dtype), self.min_weight)
+
+        return initialize
 
     def _on_simplex(self, name):
         weights = ops.convert_to_tensor(getattr(self, name))

@@ -19,6 +19,9 @@ from keras_xf.layers import TokenEmbedding
 from keras_xf.models.seeds import Seeds
 from keras_xf.models.step_model import SourceStepModel
 
+# Of the layer that has most, attention in branches.
+_MOST_DRAWS = 6
+
 
 class EncoderDecoderParts:
     """Makes the layers of an encoder-decoder, each with a seed of its own.
@@ -86,12 +89,10 @@ class EncoderDecoderParts:
                 size,
                 hidden_dim,
                 tied=is_tied,
-                embeddings_initializer=self._normal(hidden_dim**-0.5),
+                embeddings_initializer=self._normal(hidden_dim**-0.5, draws=2),
                 dtype=dtype,
                 name=name,
             )
-            # That of the second table of an untied embedding: see `own_draws`.
-            self.seeds.next()
         for side in ("source", "target"):
             self._add_positions(f"{side}_positions", positions, max_length)
             self.layers[f"{side}_dropout"] = Dropout(
@@ -120,9 +121,10 @@ class EncoderDecoderParts:
             *arguments,
             **options,
             kernel_initializer=keras.initializers.GlorotUniform(
-                seed=self.seeds.next()
+                seed=self.seeds.next(_MOST_DRAWS)
             ),
-            seed=self.seeds.next(),
+            # That of dropout, and of two branch weights.
+            seed=self.seeds.next(_MOST_DRAWS),
             dtype=self.dtype,
             name=name.rstrip("_0123456789"),
         )
@@ -146,9 +148,9 @@ class EncoderDecoderParts:
                 name=name,
             )
 
-    def _normal(self, stddev):
+    def _normal(self, stddev, draws=1):
         return keras.initializers.RandomNormal(
-            stddev=stddev, seed=self.seeds.next()
+            stddev=stddev, seed=self.seeds.next(draws)
         )
 
 

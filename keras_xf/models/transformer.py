@@ -127,31 +127,24 @@ def build_language_model(
             name=name,
         )
 
-    embeddings_initializer = keras.initializers.RandomNormal(
-        stddev=hidden_dim**-0.5, seed=seeds.next()
-    )
     if cutoffs:
+        bins = {
+            "cutoffs": cutoffs,
+            "embedding_dim": embedding_dim,
+            "divisor": divisor,
+            "dtype": dtype,
+        }
         stack = _adaptive_layers(
-            vocabulary_size,
-            hidden_dim,
-            bins={
-                "cutoffs": cutoffs,
-                "embedding_dim": embedding_dim,
-                "divisor": divisor,
-                "embeddings_initializer": embeddings_initializer,
-                "projections_initializer": keras.initializers.LecunNormal(
-                    seed=seeds.next()
-                ),
-                "dtype": dtype,
-            },
-            tied=tied,
+            vocabulary_size, hidden_dim, bins, tied=tied, seeds=seeds
         )
     else:
         embedding = TokenEmbedding(
             vocabulary_size,
             hidden_dim,
             tied=tied,
-            embeddings_initializer=embeddings_initializer,
+            embeddings_initializer=keras.initializers.RandomNormal(
+                stddev=hidden_dim**-0.5, seed=seeds.next()
+            ),
             dtype=dtype,
             name="embedding",
         )
@@ -356,10 +349,11 @@ def build_sequence_to_sequence(
     Raises:
         ValueError: If arguments are out of range or do not go together.
     """
-    num_decoder_layers = num_decoder_layers or num_layers
+    if num_decoder_layers is None:
+        num_decoder_layers = num_layers
     check(
         min(num_layers, num_decoder_layers) > 0,
-        "`num_layers` must be positive.",
+        "`num_layers` and `num_decoder_layers` must be positive.",
         num_layers=num_layers,
         num_decoder_layers=num_decoder_layers,
     )
@@ -425,14 +419,32 @@ def build_sequence_to_sequence_step(model: keras.Model) -> SourceStepModel:
     return assemble_step(model)
 
 
-def _adaptive_layers(vocabulary_size, hidden_dim, bins, tied):
+def _adaptive_layers(vocabulary_size, hidden_dim, bins, tied, seeds):
+    # A table and a projection a bin, and the entries of the bins themselves.
+    draws = len(bins["cutoffs"]) + 2
+
+    def initializers():
+        return {
+            "embeddings_initializer": keras.initializers.RandomNormal(
+                stddev=hidden_dim**-0.5, seed=seeds.next(draws)
+            ),
+            "projections_initializer": keras.initializers.LecunNormal(
+                seed=seeds.next(draws)
+            ),
+        }
+
     return {
         "embedding": AdaptiveEmbedding(
-            vocabulary_size, hidden_dim, **bins, name="embedding"
+            vocabulary_size,
+            hidden_dim,
+            **bins,
+            **initializers(),
+            name="embedding",
         ),
         "softmax": AdaptiveSoftmax(
             vocabulary_size,
             **bins,
+            **initializers(),
             tied_embeddings=tied,
             tied_projections=tied,
             name="softmax",

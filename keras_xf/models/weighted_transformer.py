@@ -139,10 +139,11 @@ def build_weighted_transformer(
     Reference:
         [Ahmed et al., 2017](https://arxiv.org/abs/1711.02132), section 3
     """
-    num_decoder_layers = num_decoder_layers or num_layers
+    if num_decoder_layers is None:
+        num_decoder_layers = num_layers
     check(
         min(num_layers, num_decoder_layers) > 0,
-        "`num_layers` must be positive.",
+        "`num_layers` and `num_decoder_layers` must be positive.",
         num_layers=num_layers,
         num_decoder_layers=num_decoder_layers,
     )
@@ -235,7 +236,13 @@ def fold_branches(model: keras.Model) -> keras.Model:
             network.
     """
     layers = layers_of(model)
-    for name, layer in _branches(model).items():
+    found = _branches(model)
+    check(
+        found,
+        "`model` must come from `build_weighted_transformer`.",
+        model=model.name,
+    )
+    for name, layer in found.items():
         layers[name] = layers[name].with_layer(layer.folded())
     return assemble(layers, model.name)
 
@@ -272,6 +279,12 @@ def set_branch_weights(model: keras.Model, weights: dict | str, seed=0) -> None:
     found = branch_weights(model)
     if isinstance(weights, str):
         weights = _draw(found, weights, seed)
+    check(
+        set(weights) == set(found),
+        "`weights` must be of the blocks of the model.",
+        weights=sorted(weights),
+        blocks=sorted(found),
+    )
     for name, layer in _branches(model).items():
         check(
             layer.weighting in ("projection", "fixed"),
@@ -282,8 +295,8 @@ def set_branch_weights(model: keras.Model, weights: dict | str, seed=0) -> None:
             values = np.asarray(weights.get(name, {}).get(which, ()))
             is_on_simplex = (
                 values.shape == (layer.num_branches,)
-                and values.min() >= 0
-                and abs(values.sum() - 1) < 1e-4
+                and values.min() >= layer.min_weight - 1e-5
+                and abs(values.sum() - 1) < 1e-5
             )
             check(
                 is_on_simplex,

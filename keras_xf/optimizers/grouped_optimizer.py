@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_xf.checks import check
+from keras_xf.ops.logits import wide_dtype
 
 
 @keras.saving.register_keras_serializable(package="keras_xf")
@@ -25,7 +26,8 @@ class GroupedOptimizer(keras.optimizers.MultiOptimizer):
             gradients.
         global_clipnorm: Largest norm of all gradients together, or None.
         gradient_accumulation_steps: Batches whose mean gradient makes an
-            update; None for one.
+            update; None for one. Like Keras's own, it does not work under a
+            strategy of several replicas.
         name: Its name.
 
     Example:
@@ -81,6 +83,10 @@ class GroupedOptimizer(keras.optimizers.MultiOptimizer):
         self.rest = rest
         self.groups = dict(groups)
         self.global_clipnorm = global_clipnorm
+        # Taken now: from a rate of zero they could not be worked out.
+        self._ratios = {
+            optimizer.name: _ratio(optimizer, rest) for optimizer in optimizers
+        }
         # Keras has no 1. It makes the variables that sum gradients.
         if gradient_accumulation_steps == 1:
             gradient_accumulation_steps = None
@@ -98,12 +104,13 @@ class GroupedOptimizer(keras.optimizers.MultiOptimizer):
 
     @learning_rate.setter
     def learning_rate(self, value):
-        before = ops.convert_to_numpy(self.rest.learning_rate)
+        check(
+            all(isinstance(ratio, float) for ratio in self._ratios.values()),
+            "`learning_rate` must not be set where there are schedules.",
+            learning_rate=value,
+        )
         for optimizer in self.optimizers:
-            if optimizer is not self.rest:
-                rate = ops.convert_to_numpy(optimizer.learning_rate)
-                optimizer.learning_rate = rate / before * value
-        self.rest.learning_rate = value
+            optimizer.learning_rate = self._ratios[optimizer.name] * value
 
     def apply(self, grads, trainable_variables=None):
         if trainable_variables is None:
@@ -181,13 +188,21 @@ class GroupedOptimizer(keras.optimizers.MultiOptimizer):
         self._iterations.assign_add(1)
 
 
+def _ratio(optimizer, rest):
+    """Of two rates, or None where one is a schedule."""
+    rates = [each.get_config()["learning_rate"] for each in (optimizer, rest)]
+    if all(isinstance(rate, float) for rate in rates) and rates[1]:
+        return rates[0] / rates[1]
+    return 1.0 if optimizer is rest and isinstance(rates[0], float) else None
+
+
 def _clip(grads, limit):
     """Scales gradients so that their norm is no larger."""
     if limit is None:
         return grads
     known = [ops.convert_to_tensor(grad) for grad in grads if grad is not None]
-    squares = [ops.sum(ops.square(ops.cast(g, "float32"))) for g in known]
-    norm = ops.sqrt(sum(squares))
+    dtype = wide_dtype(*(grad.dtype for grad in known))
+    norm = ops.sqrt(sum(ops.sum(ops.square(ops.cast(g, dtype))) for g in known))
     factor = limit / ops.maximum(norm, limit)
     clipped = iter(grad * ops.cast(factor, grad.dtype) for grad in known)
     return [None if grad is None else next(clipped) for grad in grads]

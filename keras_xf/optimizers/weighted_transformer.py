@@ -42,6 +42,8 @@ def make_weighted_transformer_optimizer(
     many batches. Half precision needs a `keras.optimizers.LossScaleOptimizer`
     around it, which `compile` puts there by itself for "mixed_float16".
 
+    Where branch weights are a softmax, their logits have the rate.
+
     Args:
         hidden_dim: Width of the model.
         num_layers: Layers of a stack, 6 in the paper's base model: of encoder
@@ -76,6 +78,7 @@ def make_weighted_transformer_optimizer(
         "total_steps": total_steps,
         "warmup_steps": warmup_steps,
         "branch_warmup_steps": branch_warmup_steps,
+        "free_steps": free_steps,
         "scale": scale,
         "branch_scale": branch_scale,
     }.items():
@@ -106,7 +109,7 @@ def make_weighted_transformer_optimizer(
     return GroupedOptimizer(
         adam(scale * hidden_dim**-0.5, warmup_steps, "adam"),
         {
-            ".*/(kappa|alpha)": adam(
+            ".*/(kappa|alpha)(_logits)?": adam(
                 branch_scale * (hidden_dim / num_layers) ** -0.5,
                 branch_warmup_steps,
                 "adam_branches",

@@ -12,6 +12,7 @@ from keras_xf.text.piece_operations import assert_known
 from keras_xf.text.piece_operations import import_tf_text
 from keras_xf.text.special_ids import BOS
 from keras_xf.text.special_ids import EOS
+from keras_xf.text.special_ids import MASK
 from keras_xf.text.special_ids import NUM_SPECIAL_IDS
 from keras_xf.text.special_ids import PAD
 from keras_xf.text.special_ids import UNK
@@ -32,7 +33,8 @@ class SentencePieceTokenizer(Tokenizer):
     whitespace even and takes it away at both ends. What no piece stands for is
     `UNK`, unless the model falls back to bytes.
 
-    Needs tensorflow_text, here and where it was exported to.
+    Needs tensorflow_text, here and where it was exported to, and here the
+    package sentencepiece, too.
 
     Args:
         model: The bytes of a SentencePiece model, or these in base64. Its first
@@ -66,9 +68,11 @@ class SentencePieceTokenizer(Tokenizer):
                 error=str(error),
             )
         expected = {"pad": PAD, "unk": UNK, "bos": BOS, "eos": EOS}
+        expected["mask"] = MASK
         check(
             special == expected,
-            "`model` must have the special ids.",
+            "`model` must have the special ids, and a control piece as number "
+            f"{MASK}.",
             expected=expected,
             found=special,
         )
@@ -136,7 +140,7 @@ class SentencePieceTokenizer(Tokenizer):
                 bos_id=BOS,
                 eos_id=EOS,
                 control_symbols=["<mask>"],
-                # Lines of any length count, and in one order.
+                # Lines of up to a mebibyte count, and in one order.
                 max_sentence_length=2**20,
                 num_threads=1,
                 minloglevel=2,
@@ -144,7 +148,8 @@ class SentencePieceTokenizer(Tokenizer):
         except RuntimeError as error:
             check(
                 False,
-                "`documents` must suffice for `vocabulary_size`.",
+                "`documents` must suffice for `vocabulary_size`, and the "
+                "options be SentencePiece's.",
                 vocabulary_size=vocabulary_size,
                 error=" ".join(str(error).split()),
             )
@@ -169,7 +174,8 @@ class SentencePieceTokenizer(Tokenizer):
         token_ids = tf.cast(to_token_ids(token_ids, length), tf.int32)
         token_ids = assert_known(token_ids, self._size)
         shape = tf.shape(token_ids)
-        rows = tf.reshape(token_ids, [-1, shape[-1]])
+        # In full: of an empty batch nothing could be worked out.
+        rows = tf.reshape(token_ids, [tf.reduce_prod(shape[:-1]), shape[-1]])
         is_text = (rows >= NUM_SPECIAL_IDS) | (rows == UNK)
         pieces = tf.ragged.boolean_mask(rows, is_text)
         text = self._tokenizer.detokenize(pieces)
@@ -203,10 +209,13 @@ def _read_model(model):
         raise ValueError("it has no pieces")
     spec = proto.trainer_spec
     kind = spec.ModelType.Name(spec.model_type).lower()
+    pieces = proto.pieces
+    is_mask = len(pieces) > MASK and pieces[MASK].type == pieces[MASK].CONTROL
     special = {
         "pad": spec.pad_id,
         "unk": spec.unk_id,
         "bos": spec.bos_id,
         "eos": spec.eos_id,
+        "mask": MASK if is_mask else -1,
     }
     return kind, special, len(proto.pieces)

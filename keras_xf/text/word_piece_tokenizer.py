@@ -1,5 +1,6 @@
 """Tokenizer whose tokens are pieces of words, as BERT has them."""
 
+import collections
 from collections.abc import Iterable
 from collections.abc import Sequence
 
@@ -60,7 +61,7 @@ class WordPieceTokenizer(Tokenizer):
         check(
             len(set(words)) == len(words),
             "`words` must have no word twice.",
-            twice=sorted({w for w in words if list(words).count(w) > 1}),
+            twice=[w for w, n in collections.Counter(words).items() if n > 1],
         )
         self._words = tuple(words)
         self.lower_case = lower_case
@@ -98,6 +99,7 @@ class WordPieceTokenizer(Tokenizer):
         )
 
         lines = [line for text in documents for line in text.splitlines()]
+        check(lines, "`documents` must have a line.", lines=len(lines))
         words = bert_vocab_from_dataset.bert_vocab_from_dataset(
             tf.data.Dataset.from_tensor_slices(lines).batch(1000),
             vocabulary_size,
@@ -125,7 +127,8 @@ class WordPieceTokenizer(Tokenizer):
         token_ids = tf.cast(to_token_ids(token_ids, length), tf.int32)
         token_ids = assert_known(token_ids, len(self._words))
         shape = tf.shape(token_ids)
-        rows = tf.reshape(token_ids, [-1, shape[-1]])
+        # In full: of an empty batch nothing could be worked out.
+        rows = tf.reshape(token_ids, [tf.reduce_prod(shape[:-1]), shape[-1]])
         is_text = (rows >= NUM_SPECIAL_IDS) | (rows == UNK)
         text = self._tokenizer.detokenize(tf.ragged.boolean_mask(rows, is_text))
         return tf.reshape(text, shape[:-1])

@@ -204,9 +204,13 @@ def test_ends_as_soon_as_nothing_can_become_better():
     table = np.zeros((9, 9, 9))
     table[..., EOS] = 30.0
     step = PairStep(table)
-    results = run(step, *pad(PROMPTS), max_new_tokens=50, num_beams=1)
-    assert (results["length"] == 0).all()
-    assert step.num_calls.numpy() == 1
+    for num_beams in (1, 4):
+        step.num_calls.assign(0)
+        results = run(
+            step, *pad(PROMPTS), max_new_tokens=50, num_beams=num_beams
+        )
+        assert (results["length"] == 0).all()
+        assert step.num_calls.numpy() == 1
 
 
 def test_one_beam_without_a_penalty_is_greedy_until_an_end():

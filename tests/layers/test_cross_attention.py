@@ -92,3 +92,7 @@ def test_needs_a_source_or_a_state(sequences):
     for arguments in ({}, {"source": source, "state": state}):
         with pytest.raises(ValueError, match="Either `source` or `state` must"):
             layer(inputs, **arguments)
+    with pytest.raises(ValueError, match="`source_mask` must not be given"):
+        layer(inputs, state=state, source_mask=MASK)
+    with pytest.raises(ValueError, match="`padding_mask` must have the shape"):
+        layer(inputs, source, source_mask=MASK[:1])

@@ -469,6 +469,43 @@ def test_softmax_weights_are_those_of_their_logits():
     assert layer.kappa.name == "kappa_logits"
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"weighting": "fixed", "branch_initializer": "ones"},
+        {"min_weight": 0.3, "branch_initializer": "random"},
+        {"weighting": "fixed", "branch_initializer": "random"},
+        {"weighting": "softmax"},
+    ],
+    ids=str,
+)
+def test_loading_changes_nothing(tmp_path, options):
+    inputs = keras.Input((None, DIM))
+    layer = MultiBranchAttention(BRANCHES, HIDDEN, **options)
+    model = keras.Model(inputs, layer(inputs))
+    for weights in layer.branch_weights():
+        np.testing.assert_allclose(weights.sum(), 1, atol=1e-6)
+        assert weights.min() >= options.get("min_weight", 0) - 1e-6
+    model.save(tmp_path / "model.keras")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*simplex")
+        again = keras.saving.load_model(tmp_path / "model.keras")
+    query, _, _ = arrays(dtype="float32")
+    np.testing.assert_array_equal(model(query), again(query))
+
+
+def test_masks_are_not_taken_for_others():
+    query, value, mask = arrays()
+    layer = make()
+    with pytest.raises(
+        ValueError, match="`attention_mask` must have the shape"
+    ):
+        layer(query, value, attention_mask=mask[0])
+    state = layer.source_state(value)
+    with pytest.raises(ValueError, match="Masks of the source must not be"):
+        layer(query, state=state, value_mask=mask[:, 0])
+
+
 @pytest.mark.parametrize("min_weight", [0.0, 0.05])
 def test_weights_off_the_simplex_are_projected_and_said(tmp_path, min_weight):
     inputs = keras.Input((None, DIM))
@@ -572,6 +609,17 @@ def test_dropout_is_seeded():
             {"fold": "never"},
             "`fold` must be one of ('auto', True, False). "
             "Received: fold='never'.",
+        ),
+        (
+            {"weighting": "softmax", "min_weight": 0.1},
+            '`min_weight` must be 0 unless `weighting` is "projection". '
+            "Received: min_weight=0.1, weighting='softmax'.",
+        ),
+        (
+            {"weighting": "softmax", "branch_initializer": "random"},
+            "`branch_initializer` must be left out unless `weighting` is one "
+            "of ('projection', 'fixed'). "
+            "Received: branch_initializer='random', weighting='softmax'.",
         ),
         (
             {"dropout": 1.0},

@@ -238,6 +238,18 @@ def test_saved_models_load(name, batch, tmp_path):
     )
 
 
+def test_all_matrices_start_from_different_draws(name):
+    model = build(name)
+    starts = {}
+    for weight in model.trainable_weights:
+        values = np.asarray(weight).ravel()
+        if values.std() > 0 and weight.name not in ("kappa", "alpha"):
+            # Alike but for a scale, as draws of one seed are.
+            start = tuple(np.round(values[:6] / np.abs(values[:6]).max(), 4))
+            assert start not in starts, (weight.path, starts[start])
+            starts[start] = weight.path
+
+
 def test_names_of_inputs_and_outputs(name):
     model = build(name)
     inputs = {key: (x.name, x.shape) for key, x in model.input.items()}
@@ -275,7 +287,7 @@ def test_half_precision_is_close(name, dtype, batch):
     [
         (
             {"num_layers": 0},
-            "`num_layers` must be positive. "
+            "`num_layers` and `num_decoder_layers` must be positive. "
             "Received: num_layers=0, num_decoder_layers=0.",
         ),
         (

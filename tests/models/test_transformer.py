@@ -264,6 +264,18 @@ def test_an_adaptive_softmax_scores_what_the_steps_do(token_ids, options):
     np.testing.assert_allclose(rest, expected[:, 7:], atol=1e-5)
 
 
+def test_untied_tables_begin_apart():
+    model = models.build_language_model(
+        **{**SIZES, "cutoffs": (5,), "divisor": 2, "tied": False}
+    )
+    firsts = [
+        tuple(np.asarray(weight).ravel()[:3])
+        for weight in model.trainable_weights
+        if "table" in weight.name or "projection" in weight.name
+    ]
+    assert len(set(firsts)) == len(firsts) > 4
+
+
 def test_a_scored_model_is_trained_by_its_targets(token_ids, tmp_path):
     model = models.build_language_model(
         **{**SIZES, "cutoffs": (4, 9), "dropout": 0.0}

@@ -162,6 +162,11 @@ def test_callbacks_set_all_rates_and_read_one():
     model.optimizer.learning_rate = 0.005
     rates = [float(each.learning_rate) for each in model.optimizer.optimizers]
     assert rates == pytest.approx([0.05, 0.005])
+    # Not even nothing makes the ratio forget.
+    for value in (0.0, 0.005):
+        model.optimizer.learning_rate = value
+    rates = [float(each.learning_rate) for each in model.optimizer.optimizers]
+    assert rates == pytest.approx([0.05, 0.005])
     callback = keras.callbacks.LearningRateScheduler(lambda _, rate: rate / 2)
     model.fit(*data(), epochs=2, verbose=0, callbacks=[callback])
     rates = [float(each.learning_rate) for each in model.optimizer.optimizers]
@@ -291,6 +296,15 @@ def test_frozen_weights_keep_their_bits():
             lambda: grouped(gradient_accumulation_steps=0),
             "`gradient_accumulation_steps` must be positive. "
             "Received: gradient_accumulation_steps=0.",
+        ),
+        (
+            lambda: setattr(
+                make_weighted_transformer_optimizer(hidden_dim=8, num_layers=2),
+                "learning_rate",
+                0.1,
+            ),
+            "`learning_rate` must not be set where there are schedules. "
+            "Received: learning_rate=0.1.",
         ),
         (
             lambda: FrozenAfter(0.0, 3),

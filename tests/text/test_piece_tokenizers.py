@@ -100,6 +100,8 @@ def test_special_ids_are_skipped(tokenizer):
     assert stacked.shape == (2, 3)
     assert (stacked.numpy() == plain).all()
     assert tokenizer.decode(np.zeros((2, 0), "int32"), [0, 0]).shape == (2,)
+    empty = tokenizer.encode(tf.zeros([0], tf.string))
+    assert tokenizer.decode(*empty).shape == (0,)
 
 
 def test_ids_out_of_the_vocabulary_are_errors(tokenizer):
@@ -193,9 +195,10 @@ def foreign_model():
         ),
         (
             lambda: SentencePieceTokenizer(foreign_model()),
-            "`model` must have the special ids. Received: expected={'pad': 0, "
-            "'unk': 1, 'bos': 2, 'eos': 3}, found={'pad': -1, 'unk': 0, "
-            "'bos': 1, 'eos': 2}.",
+            "`model` must have the special ids, and a control piece as number "
+            "4. Received: expected={'pad': 0, 'unk': 1, 'bos': 2, 'eos': 3, "
+            "'mask': 4}, found={'pad': -1, 'unk': 0, 'bos': 1, 'eos': 2, "
+            "'mask': -1}.",
         ),
         (
             lambda: SentencePieceTokenizer.learn(TEXTS, 90, kind="word"),
@@ -203,8 +206,8 @@ def foreign_model():
         ),
         (
             lambda: SentencePieceTokenizer.learn([b"a b"], 5000),
-            "`documents` must suffice for `vocabulary_size`. "
-            "Received: vocabulary_size=5000, error=",
+            "`documents` must suffice for `vocabulary_size`, and the options "
+            "be SentencePiece's. Received: vocabulary_size=5000, error=",
         ),
         (
             lambda: WordPieceTokenizer(["a", "b"]),
