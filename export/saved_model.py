@@ -34,6 +34,7 @@ from keras_xf.text import load_tokenizer
 # What means something to models of some kinds alone, by their builders.
 _LANGUAGE_MODEL_OPTIONS = {"max_new_tokens", "max_prompt_length", "top_k"}
 _TRANSFORMER_XL = "build_transformer_xl"
+_NOT_SERVED = ("build_sequence_to_sequence", "build_weighted_transformer")
 _TRANSFORMER_XL_OPTIONS = {"memory_length", "attention_window", "clamp_length"}
 _CLASSIFIER = "build_reformer_encoder"
 _CLASSIFIER_OPTIONS = {"max_text_length"}
@@ -109,6 +110,11 @@ def export(options: Options) -> tuple[Path, Path]:
     """
     run_dir = Path(options.run_dir)
     description = _read_description(run_dir)
+    check(
+        description["builder"] not in _NOT_SERVED,
+        "`run_dir` must not hold an encoder-decoder, which has no bundles yet.",
+        builder=description["builder"],
+    )
     tokenizer = load_tokenizer(run_dir / "text")
     # What a server runs draws numbers only if a request asks for it.
     model = models.fix_rotations(_load_model(run_dir, options.model_file))

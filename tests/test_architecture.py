@@ -82,7 +82,9 @@ FILES_ON_TENSORFLOW = {
 MAY_IMPORT_EXTRA = {
     "grpc": {"keras_xf.local_server"},
     "matplotlib": {"apps", "benchmarks"},
+    "num2words": {"apps"},
     "official": {"benchmarks"},
+    "sacrebleu": {"apps"},
     "sentencepiece": {"keras_xf.text"},
     "tensorflow_serving": {"keras_xf.local_server"},
     "tensorflow_text": {"keras_xf.text"},
