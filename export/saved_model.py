@@ -1,4 +1,4 @@
-r"""Exports a run's model for TF Serving: a language model or a classifier.
+r"""Exports a run's model for TF Serving, of whatever kind it is.
 
 Usage:
 
@@ -9,10 +9,11 @@ Writes two served directories, each with the same new version number: `tokens`,
 which takes and gives token ids, and `text`, which takes and gives strings.
 Before they appear they are inspected, and run as a model server would. Beside
 them stand the files that start a server, and a README.md with requests to it.
-Of the run it reads `model.keras`, `model.json`, `text/` and, of a classifier,
-`classes.txt` alone. Which of the two the model is, the builder in `model.json`
-tells. A Transformer-XL is served with the memory that the run was evaluated
-with, unless told otherwise.
+Of the run it reads `model.keras`, `model.json`, `text/` (or `source_text/` and
+`target_text/`) and, of a classifier, `classes.txt` alone. Which kind the model
+is of, the builder in `model.json` tells. A Transformer-XL is served with the
+memory that the run was evaluated with, unless told otherwise; a translation
+model with beam search inside, the branches of a Weighted Transformer folded.
 """
 
 import dataclasses
@@ -33,8 +34,11 @@ from keras_xf.text import load_tokenizer
 
 # What means something to models of some kinds alone, by their builders.
 _LANGUAGE_MODEL_OPTIONS = {"max_new_tokens", "max_prompt_length", "top_k"}
+_WEIGHTED_TRANSFORMER = "build_weighted_transformer"
+_TRANSLATION = ("build_sequence_to_sequence", _WEIGHTED_TRANSFORMER)
+_SEARCH_OPTIONS = {"num_beams", "num_hypotheses", "length_penalty"}
+_TRANSLATION_OPTIONS = _SEARCH_OPTIONS | {"max_new_tokens", "max_source_length"}
 _TRANSFORMER_XL = "build_transformer_xl"
-_NOT_SERVED = ("build_sequence_to_sequence", "build_weighted_transformer")
 _TRANSFORMER_XL_OPTIONS = {"memory_length", "attention_window", "clamp_length"}
 _CLASSIFIER = "build_reformer_encoder"
 _CLASSIFIER_OPTIONS = {"max_text_length"}
@@ -46,7 +50,8 @@ class Options:
 
     # Files.
     run_dir: str = option(
-        "The run directory of a language model or a classifier."
+        "The run directory of a language model, a translation model or a "
+        "classifier."
     )
     export_dir: str = option("Receives tokens/<version> and text/<version>.")
     model_file: str = option(
@@ -63,6 +68,16 @@ class Options:
     )
     top_k: int | None = option(
         "Tokens that sampling draws from, the most probable; all if none.", None
+    )
+    # Search of a translation model.
+    num_beams: int = option("Unfinished translations that are followed.", 5)
+    num_hypotheses: int = option("Translations of each source.", 1)
+    length_penalty: float = option(
+        "How much longer translations are preferred; 0: not at all.", 0.6
+    )
+    max_source_length: int | None = option(
+        "Longest source, in tokens; what the model has positions for if none.",
+        None,
     )
     # A Transformer-XL's memory.
     memory_length: int | None = option(
@@ -110,12 +125,6 @@ def export(options: Options) -> tuple[Path, Path]:
     """
     run_dir = Path(options.run_dir)
     description = _read_description(run_dir)
-    check(
-        description["builder"] not in _NOT_SERVED,
-        "`run_dir` must not hold an encoder-decoder, which has no bundles yet.",
-        builder=description["builder"],
-    )
-    tokenizer = load_tokenizer(run_dir / "text")
     # What a server runs draws numbers only if a request asks for it.
     model = models.fix_rotations(_load_model(run_dir, options.model_file))
     _check_options(options, description)
@@ -124,21 +133,28 @@ def export(options: Options) -> tuple[Path, Path]:
         "top_k": options.top_k,
         "max_prompt_length": options.max_prompt_length,
     }
-    if description["builder"] == _CLASSIFIER:
+    if description["builder"] in _TRANSLATION:
+        bundles = _translation_bundles(options, description, model)
+    elif description["builder"] == _CLASSIFIER:
         bundles = serving.classifier_bundles(
             model,
-            tokenizer,
+            load_tokenizer(run_dir / "text"),
             _read_classes(run_dir),
             max_length=_read_max_length(description, run_dir),
             max_text_length=options.max_text_length,
         )
     elif description["builder"] == _TRANSFORMER_XL:
         bundles = serving.transformer_xl_bundles(
-            model, tokenizer, **_memory_options(options, description), **limits
+            model,
+            load_tokenizer(run_dir / "text"),
+            **_memory_options(options, description),
+            **limits,
         )
     else:
         bundles = serving.language_model_bundles(
-            models.build_step(description, model), tokenizer, **limits
+            models.build_step(description, model),
+            load_tokenizer(run_dir / "text"),
+            **limits,
         )
     folders = serving.publish(
         bundles,
@@ -194,11 +210,15 @@ def _read_description(run_dir):
 def _check_options(options, description):
     """Refuses options that mean nothing to this kind of model."""
     own = {
+        **dict.fromkeys(_TRANSLATION, _TRANSLATION_OPTIONS),
         _CLASSIFIER: _CLASSIFIER_OPTIONS,
         _TRANSFORMER_XL: _LANGUAGE_MODEL_OPTIONS | _TRANSFORMER_XL_OPTIONS,
     }.get(description["builder"], _LANGUAGE_MODEL_OPTIONS)
     others = (
-        _CLASSIFIER_OPTIONS | _LANGUAGE_MODEL_OPTIONS | _TRANSFORMER_XL_OPTIONS
+        _CLASSIFIER_OPTIONS
+        | _LANGUAGE_MODEL_OPTIONS
+        | _TRANSFORMER_XL_OPTIONS
+        | _TRANSLATION_OPTIONS
     ) - own
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
@@ -208,6 +228,27 @@ def _check_options(options, description):
             builder=description["builder"],
             **{field.name: value},
         )
+
+
+def _translation_bundles(options, description, model):
+    run_dir = Path(options.run_dir)
+    arguments = description["arguments"]
+    if (
+        description["builder"] == _WEIGHTED_TRANSFORMER
+        and arguments.get("ffn_mode") != "shared"
+    ):
+        model = models.fold_branches(model)
+    names = ("source_text", "target_text")
+    if (run_dir / "text").is_dir():
+        # One object, as they are one: it goes into the assets once.
+        tokenizers = 2 * [load_tokenizer(run_dir / "text")]
+    else:
+        tokenizers = [load_tokenizer(run_dir / name) for name in names]
+    return serving.translation_bundles(
+        models.build_step(description, model),
+        *tokenizers,
+        **{name: getattr(options, name) for name in _TRANSLATION_OPTIONS},
+    )
 
 
 def _memory_options(options, description):

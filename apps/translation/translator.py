@@ -11,13 +11,11 @@ from apps.training import RunDirectory
 from apps.training.model_file import load_model
 from apps.translation.pairs import encode_lines
 from apps.translation.pairs import side_of
+from keras_xf import decoding
 from keras_xf import models
 from keras_xf.checks import check
-from keras_xf.decoding import beam_search
 from keras_xf.text import Tokenizer
 from keras_xf.text import load_tokenizer
-from keras_xf.text.special_ids import BOS
-from keras_xf.text.special_ids import EOS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,11 +126,10 @@ class Translator:
         return found
 
     def _translate(self, rows):
-        length = np.array([len(row) + 1 for row in rows], np.int32)
+        length = np.array([len(row) for row in rows], np.int32)
         token_ids = np.zeros((len(rows), length.max()), np.int32)
         for place, row in enumerate(rows):
             token_ids[place, : len(row)] = row
-            token_ids[place, len(row)] = EOS
         results = self._search(token_ids, length)
         texts = self._target.decode(results["token_ids"], results["length"])
         return [
@@ -147,15 +144,11 @@ class Translator:
         ]
 
     def _run(self, token_ids, length):
-        batch_size = tf.shape(token_ids)[0]
-        state = self._twin.initial_state(
-            token_ids, length, self._options["max_new_tokens"]
-        )
-        return beam_search(
+        return decoding.translate(
             self._twin,
-            state,
-            tf.fill([batch_size, 1], BOS),
-            tf.ones([batch_size], tf.int32),
+            self._twin.initial_state,
+            token_ids,
+            length,
             **self._options,
         )
 

@@ -57,6 +57,7 @@ from keras_xf.decoding.noise import uniform_noise
 from keras_xf.decoding.prompts import prepend_bos
 from keras_xf.decoding.segments import read_segments
 from keras_xf.decoding.segments import score_segments
+from keras_xf.decoding.translate import translate
 
 __all__ = [
     "assert_sampling_inputs",
@@ -68,5 +69,6 @@ __all__ = [
     "read_segments",
     "sample",
     "score_segments",
+    "translate",
     "uniform_noise",
 ]

@@ -6,6 +6,7 @@ from keras_xf.serving.language_model import language_model_bundles
 from keras_xf.serving.live_comparison import compare_with_live
 from keras_xf.serving.publish import publish
 from keras_xf.serving.transformer_xl import transformer_xl_bundles
+from keras_xf.serving.translation import translation_bundles
 
 __all__ = [
     "Bundle",
@@ -14,4 +15,5 @@ __all__ = [
     "language_model_bundles",
     "publish",
     "transformer_xl_bundles",
+    "translation_bundles",
 ]

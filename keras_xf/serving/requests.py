@@ -58,7 +58,9 @@ def assert_length(name, length, max_length):
     )
 
 
-def real_tokens(token_ids, length, vocabulary_size):
+def real_tokens(
+    token_ids, length, vocabulary_size, names=("token_ids", "length")
+):
     """Asserts that sequences are well formed, and clears their padding.
 
     A server that joins requests to one batch fills shorter rows with their
@@ -69,6 +71,7 @@ def real_tokens(token_ids, length, vocabulary_size):
         token_ids: int32 tensor `(batch, width)`.
         length: int32 tensor `(batch,)`.
         vocabulary_size: Ids lie in `[0, vocabulary_size)`.
+        names: What the two are called in the request.
 
     Returns:
         int32 tensor `(batch, max(length))`, PAD behind the real tokens.
@@ -78,7 +81,7 @@ def real_tokens(token_ids, length, vocabulary_size):
     in_width = tf.debugging.Assert(
         tf.logical_not(tf.reduce_any(is_wrong)),
         [
-            "`length` must lie between 0 and the width of `token_ids`. "
+            f"`{names[1]}` must lie between 0 and the width of `{names[0]}`. "
             "Received:",
             tf.boolean_mask(length, is_wrong),
             "width:",
@@ -90,7 +93,7 @@ def real_tokens(token_ids, length, vocabulary_size):
     in_vocabulary = tf.debugging.Assert(
         tf.logical_not(tf.reduce_any(is_wrong)),
         [
-            f"`token_ids` must lie in [0, {vocabulary_size}). Received:",
+            f"`{names[0]}` must lie in [0, {vocabulary_size}). Received:",
             tf.boolean_mask(token_ids, is_wrong),
         ],
     )

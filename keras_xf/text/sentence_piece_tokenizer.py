@@ -1,6 +1,7 @@
 """Tokenizer whose tokens are pieces of SentencePiece."""
 
 import base64
+import hashlib
 import io
 from collections.abc import Iterable
 
@@ -86,8 +87,11 @@ class SentencePieceTokenizer(Tokenizer):
         if fast:
             self._tokenizer = tf_text.FastSentencepieceTokenizer(self._model)
         else:
+            # A SavedModel finds its resources by their names: without one of
+            # its own, each of two tokenizers would be the first.
+            digest = hashlib.sha256(self._model).hexdigest()
             self._tokenizer = tf_text.SentencepieceTokenizer(
-                self._model, out_type=tf.int32
+                self._model, out_type=tf.int32, name=f"pieces_{digest[:16]}"
             )
 
     @classmethod

@@ -138,6 +138,29 @@ def test_runs_in_graphs_and_is_exported(tokenizer, tmp_path):
     )
 
 
+class Two(tf.Module):
+    """Two tokenizers that are served together."""
+
+    def __init__(self, *tokenizers):
+        super().__init__()
+        self.tokenizers = tokenizers
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def encode(self, text):
+        (first, _), (second, _) = (t.encode(text) for t in self.tokenizers)
+        return {"first": first, "second": second}
+
+
+def test_two_tokenizers_are_served_together(unigram, bpe, tmp_path):
+    module = Two(unigram, bpe)
+    signatures = {"serving_default": module.encode}
+    tf.saved_model.save(module, tmp_path, signatures=signatures)
+    loaded = tf.saved_model.load(tmp_path).signatures["serving_default"]
+    found = loaded(text=tf.constant(LINES))
+    np.testing.assert_array_equal(found["first"], unigram.encode(LINES)[0])
+    np.testing.assert_array_equal(found["second"], bpe.encode(LINES)[0])
+
+
 def test_learning_is_repeatable(unigram, word_piece):
     assert SentencePieceTokenizer.learn(TEXTS * 3, 60).model == unigram.model
     assert WordPieceTokenizer.learn(TEXTS * 9, 120).words == word_piece.words
