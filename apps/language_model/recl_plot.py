@@ -55,6 +55,11 @@ def plot_recl(comparison: dict, path: str | Path) -> None:
     bars.set_xticks([column + middle for column in range(len(tops))], tops)
     for axes in (curves, bars):
         axes.grid(alpha=0.3)
-        axes.legend()
+    bars.set_axisbelow(True)
+    # One for both, where it hides nothing.
+    handles, labels = curves.get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=len(models)
+    )
     with atomic_file(path) as aside:
         figure.savefig(aside, dpi=150)
