@@ -149,8 +149,10 @@ def train(batch, strategy=None, dtype=None, accumulation=None, steps=6):
     return np.array(seen)
 
 
-@pytest.mark.parametrize("dtype", [None, "mixed_bfloat16", "mixed_float16"])
-@pytest.mark.parametrize("accumulation", [None, 2])
+@pytest.mark.parametrize(
+    ("dtype", "accumulation"),
+    [(None, None), ("mixed_bfloat16", None), ("mixed_float16", 2)],
+)
 def test_branch_weights_stay_on_the_simplex(batch, dtype, accumulation):
     seen = train(batch, dtype=dtype, accumulation=accumulation)
     assert seen.min() >= 0
