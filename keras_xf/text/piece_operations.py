@@ -2,6 +2,10 @@
 
 import tensorflow as tf
 
+from keras_xf.text.special_ids import NUM_SPECIAL_IDS
+from keras_xf.text.special_ids import UNK
+from keras_xf.text.tokenizer_inputs import to_token_ids
+
 
 def import_tf_text():
     """Returns tensorflow_text, which is an extra.
@@ -16,6 +20,25 @@ def import_tf_text():
             "This tokenizer needs tensorflow_text: install keras_xf[text]."
         ) from error
     return tensorflow_text
+
+
+def decode_pieces(token_ids, length, size: int, detokenize):
+    """Decodes rows of ids of any shape as `Tokenizer.decode` does.
+
+    Args:
+        token_ids: What it is called with.
+        length: Likewise.
+        size: Number of ids.
+        detokenize: Turns ragged rows of pieces into strings.
+    """
+    token_ids = tf.cast(to_token_ids(token_ids, length), tf.int32)
+    token_ids = assert_known(token_ids, size)
+    shape = tf.shape(token_ids)
+    # In full: of an empty batch nothing could be worked out.
+    rows = tf.reshape(token_ids, [tf.reduce_prod(shape[:-1]), shape[-1]])
+    is_text = (rows >= NUM_SPECIAL_IDS) | (rows == UNK)
+    text = detokenize(tf.ragged.boolean_mask(rows, is_text))
+    return tf.reshape(text, shape[:-1])
 
 
 def assert_known(token_ids, size: int):

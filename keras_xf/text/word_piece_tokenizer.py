@@ -8,14 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from keras_xf.checks import check
-from keras_xf.text.piece_operations import assert_known
+from keras_xf.text.piece_operations import decode_pieces
 from keras_xf.text.piece_operations import import_tf_text
 from keras_xf.text.special_ids import NUM_SPECIAL_IDS
 from keras_xf.text.special_ids import UNK
 from keras_xf.text.tokenizer import Tokenizer
 from keras_xf.text.tokenizer import register_tokenizer
 from keras_xf.text.tokenizer_inputs import to_text
-from keras_xf.text.tokenizer_inputs import to_token_ids
 
 SPECIAL_WORDS = ("[PAD]", "[UNK]", "[BOS]", "[EOS]", "[MASK]")
 
@@ -124,14 +123,9 @@ class WordPieceTokenizer(Tokenizer):
         return tf.cast(token_ids.to_tensor(), tf.int32), length
 
     def decode(self, token_ids, length):
-        token_ids = tf.cast(to_token_ids(token_ids, length), tf.int32)
-        token_ids = assert_known(token_ids, len(self._words))
-        shape = tf.shape(token_ids)
-        # In full: of an empty batch nothing could be worked out.
-        rows = tf.reshape(token_ids, [tf.reduce_prod(shape[:-1]), shape[-1]])
-        is_text = (rows >= NUM_SPECIAL_IDS) | (rows == UNK)
-        text = self._tokenizer.detokenize(tf.ragged.boolean_mask(rows, is_text))
-        return tf.reshape(text, shape[:-1])
+        return decode_pieces(
+            token_ids, length, len(self._words), self._tokenizer.detokenize
+        )
 
     def encode_bytes(self, data: bytes) -> np.ndarray:
         token_ids, _ = self.encode([data])
