@@ -34,8 +34,7 @@ from keras_xf.text import load_tokenizer
 
 # What means something to models of some kinds alone, by their builders.
 _LANGUAGE_MODEL_OPTIONS = {"max_new_tokens", "max_prompt_length", "top_k"}
-_WEIGHTED_TRANSFORMER = "build_weighted_transformer"
-_TRANSLATION = ("build_sequence_to_sequence", _WEIGHTED_TRANSFORMER)
+_TRANSLATION = ("build_sequence_to_sequence", "build_weighted_transformer")
 _SEARCH_OPTIONS = {"num_beams", "num_hypotheses", "length_penalty"}
 _TRANSLATION_OPTIONS = _SEARCH_OPTIONS | {"max_new_tokens", "max_source_length"}
 _TRANSFORMER_XL = "build_transformer_xl"
@@ -232,12 +231,7 @@ def _check_options(options, description):
 
 def _translation_bundles(options, description, model):
     run_dir = Path(options.run_dir)
-    arguments = description["arguments"]
-    if (
-        description["builder"] == _WEIGHTED_TRANSFORMER
-        and arguments.get("ffn_mode") != "shared"
-    ):
-        model = models.fold_branches(model)
+    model = models.for_inference(description, model)
     names = ("source_text", "target_text")
     if (run_dir / "text").is_dir():
         # One object, as they are one: it goes into the assets once.

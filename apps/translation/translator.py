@@ -58,11 +58,7 @@ class Translator:
         max_new_tokens: int = 128,
         batch_size: int = 64,
     ):
-        if (
-            model_json["builder"] == "build_weighted_transformer"
-            and model_json["arguments"].get("ffn_mode") != "shared"
-        ):
-            model = models.fold_branches(model)
+        model = models.for_inference(model_json, model)
         self._twin = models.build_step(model_json, model)
         self._source = side_of(tokenizers, "source")
         self._target = side_of(tokenizers, "target")

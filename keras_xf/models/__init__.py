@@ -7,6 +7,7 @@ from keras_xf.models.reformer import build_reformer_language_model_step
 from keras_xf.models.registry import BUILDERS
 from keras_xf.models.registry import build
 from keras_xf.models.registry import build_step
+from keras_xf.models.registry import for_inference
 from keras_xf.models.scored_model import ScoredModel
 from keras_xf.models.step_model import SourceStepModel
 from keras_xf.models.step_model import StepModel
@@ -54,6 +55,7 @@ __all__ = [
     "build_weighted_transformer_step",
     "fix_rotations",
     "fold_branches",
+    "for_inference",
     "initial_memory",
     "set_branch_weights",
     "transformer_xl_preset",

@@ -15,6 +15,7 @@ from keras_xf.models.transformer_xl import build_transformer_xl
 from keras_xf.models.transformer_xl import build_transformer_xl_step
 from keras_xf.models.weighted_transformer import build_weighted_transformer
 from keras_xf.models.weighted_transformer import build_weighted_transformer_step
+from keras_xf.models.weighted_transformer import fold_branches
 
 BUILDERS = {
     "build_language_model": build_language_model,
@@ -57,6 +58,26 @@ def build_step(description: dict, model: keras.Model) -> StepModel:
         ValueError: If the builder is unknown or has no step twin.
     """
     return STEP_BUILDERS[_builder(description, STEP_BUILDERS)](model)
+
+
+def for_inference(description: dict, model: keras.Model) -> keras.Model:
+    """Makes of a model what is best decoded with and served.
+
+    Args:
+        description: As `build` takes it.
+        model: The model.
+
+    Returns:
+        A Weighted Transformer with its branches folded, where they can be;
+        others as they are.
+    """
+    arguments = description["arguments"]
+    if (
+        description["builder"] == "build_weighted_transformer"
+        and arguments.get("ffn_mode") != "shared"
+    ):
+        return fold_branches(model)
+    return model
 
 
 def _builder(description, builders):
