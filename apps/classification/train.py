@@ -25,12 +25,11 @@ from absl import logging
 from apps.classification.examples import ExampleOptions
 from apps.classification.examples import class_ids
 from apps.training import Result
-from apps.training import RunDirectory
 from apps.training import TrainingOptions
 from apps.training import check_can_plot
 from apps.training import fit
-from apps.training import plot_learning_curve
 from apps.training import prepare
+from apps.training import report_end
 from apps.training.activations import check_activation
 from keras_xf.checks import check
 from keras_xf.data.text_pieces import EvenPieces
@@ -161,7 +160,6 @@ def train(options: Options) -> Result:
         tokenizer.save(folder / "text")
         write_names(folder / CLASSES, classes)
 
-    run = RunDirectory(options.run_dir)
     result = fit(
         options,
         model_json=_describe(options, tokenizer, classes),
@@ -183,16 +181,7 @@ def train(options: Options) -> Result:
         data_fingerprint=fingerprint,
         write_files=write_files,
     )
-    plot_learning_curve(
-        run.history, run.path / "learning_curve.png", metric="accuracy"
-    )
-    logging.info(
-        "%s after %d steps and %.0f seconds of training, in %s",
-        result.stopped_because,
-        result.step,
-        result.training_seconds,
-        run.path,
-    )
+    report_end(options.run_dir, result, metric="accuracy")
     return result
 
 

@@ -27,12 +27,11 @@ from apps.language_model.corpus import read_documents
 from apps.language_model.stream_training import train_on_streams
 from apps.language_model.window_training import train_on_windows
 from apps.training import Result
-from apps.training import RunDirectory
 from apps.training import TrainingOptions
 from apps.training import check_can_plot
 from apps.training import fit
-from apps.training import plot_learning_curve
 from apps.training import prepare
+from apps.training import report_end
 from keras_xf.checks import check
 from keras_xf.launch import launch
 from keras_xf.launch import option
@@ -162,7 +161,6 @@ def train(options: Options) -> Result:
     if validation is not None:
         fingerprint["validation_sha256"] = validation.sha256
         fingerprint["validation_tokens"] = options.validation_tokens
-    run = RunDirectory(options.run_dir)
     result = fit(
         options,
         model_json=model_json,
@@ -172,14 +170,7 @@ def train(options: Options) -> Result:
         write_files=lambda folder: tokenizer.save(folder / "text"),
         **arguments,
     )
-    plot_learning_curve(run.history, run.path / "learning_curve.png")
-    logging.info(
-        "%s after %d steps and %.0f seconds of training, in %s",
-        result.stopped_because,
-        result.step,
-        result.training_seconds,
-        run.path,
-    )
+    report_end(options.run_dir, result)
     return result
 
 

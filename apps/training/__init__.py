@@ -19,8 +19,7 @@ checkpoints, reports and exit codes come with it:
             data_fingerprint={"sha256": ..., "length": 128},
             write_files=lambda folder: tokenizer.save(folder / "text"),
         )
-        run = RunDirectory(options.run_dir)
-        plot_learning_curve(run.history, run.path / "learning_curve.png")
+        report_end(options.run_dir, result)
 
     if __name__ == "__main__":
         launch(Options, train)
@@ -34,6 +33,7 @@ from apps.training.fit import fit
 from apps.training.learning_curve import check_can_plot
 from apps.training.learning_curve import plot_learning_curve
 from apps.training.options import TrainingOptions
+from apps.training.report_end import report_end
 from apps.training.run_directory import RunDirectory
 
 __all__ = [
@@ -46,4 +46,5 @@ __all__ = [
     "fit",
     "plot_learning_curve",
     "prepare",
+    "report_end",
 ]

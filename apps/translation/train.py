@@ -18,16 +18,14 @@ command started again goes on where it was cut off.
 import dataclasses
 import functools
 
-import keras
 from absl import logging
 
 from apps.training import Result
-from apps.training import RunDirectory
 from apps.training import TrainingOptions
 from apps.training import check_can_plot
 from apps.training import fit
-from apps.training import plot_learning_curve
 from apps.training import prepare
+from apps.training import report_end
 from apps.translation.architecture import ArchitectureOptions
 from apps.translation.pairs import PairOptions
 from apps.translation.pairs import side_of
@@ -38,8 +36,7 @@ from keras_xf.launch import launch
 from keras_xf.launch import option
 from keras_xf.losses import SmoothedCrossEntropy
 from keras_xf.metrics import BitsPerToken
-from keras_xf.optimizers import FrozenAfter
-from keras_xf.optimizers import make_schedule
+from keras_xf.optimizers import make_branch_group
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -161,7 +158,6 @@ def train(options: Options) -> Result:
         for name, tokenizer in tokenizers.items():
             tokenizer.save(folder / name)
 
-    run = RunDirectory(options.run_dir)
     result = fit(
         options,
         model_json=options.describe(
@@ -181,14 +177,7 @@ def train(options: Options) -> Result:
         data_fingerprint=fingerprint,
         write_files=write_files,
     )
-    plot_learning_curve(run.history, run.path / "learning_curve.png")
-    logging.info(
-        "%s after %d steps and %.0f seconds of training, in %s",
-        result.stopped_because,
-        result.step,
-        result.training_seconds,
-        run.path,
-    )
+    report_end(options.run_dir, result)
     return result
 
 
@@ -196,25 +185,14 @@ def _make_groups(options):
     """The optimizer of branch weights, if they are learned."""
     if options.model == "transformer" or options.weighting == "fixed":
         return None
-    warmup_steps = options.branch_warmup_steps or max(
-        1, round(0.01 * options.train_steps)
+    return make_branch_group(
+        hidden_dim=options.hidden_dim,
+        num_layers=options.num_layers,
+        total_steps=options.train_steps,
+        warmup_steps=options.branch_warmup_steps,
+        free_steps=options.branch_steps,
+        learning_rate=options.branch_learning_rate,
     )
-    rate = options.branch_learning_rate or (
-        (options.hidden_dim / options.num_layers * warmup_steps) ** -0.5
-    )
-    schedule = make_schedule(
-        rate, warmup_steps=warmup_steps, decay="inverse_sqrt"
-    )
-    steps = options.branch_steps or round(0.85 * options.train_steps)
-    return {
-        ".*/(kappa|alpha)(_logits)?": keras.optimizers.Adam(
-            FrozenAfter(schedule, steps),
-            beta_1=0.9,
-            beta_2=0.98,
-            epsilon=1e-9,
-            name="adam_branches",
-        )
-    }
 
 
 if __name__ == "__main__":

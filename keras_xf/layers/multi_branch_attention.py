@@ -300,14 +300,8 @@ class MultiBranchAttention(keras.layers.Layer):
             padding_mask = state["mask"]
         else:
             source = query if value is None else value
-            masks = [
-                joined_mask(source, first, second)
-                for first, second in (
-                    (padding_mask, value_mask),
-                    (key_mask, None),
-                )
-            ]
-            padding_mask = _both(*masks)
+            padding_mask = joined_mask(source, padding_mask, value_mask)
+            padding_mask = joined_mask(source, padding_mask, key_mask)
             keys = self._heads(self.key, source if key is None else key)
             values = self._heads(self.value, source)
         queries = self._heads(self.query, query)
@@ -319,7 +313,11 @@ class MultiBranchAttention(keras.layers.Layer):
                 shape=attention_mask is not None
                 and tuple(attention_mask.shape),
             )
-            state, positions = _append(state, keys, values, padding_mask)
+            positions = state["position"][:, None]
+            positions += ops.arange(ops.shape(query)[1])
+            state = attention.append(
+                state, keys, values, positions, padding_mask
+            )
             keys, values = state["key"], state["value"]
             # What is behind a row's real positions is after every query.
             padding_mask, use_causal_mask = None, True
@@ -672,23 +670,3 @@ def _branch_initializer(initializer, seed):
     if initializer == "random":
         return RandomWeights(seed)
     return keras.initializers.get(initializer)
-
-
-def _append(state, key, value, padding_mask):
-    """The state with new keys and values, and the positions of these."""
-    length = ops.shape(key)[2]
-    positions = state["position"][:, None] + ops.arange(length)
-    number = length
-    if padding_mask is not None:
-        number = ops.sum(ops.cast(padding_mask, "int32"), axis=1)
-    return {
-        "key": attention.write(state["key"], key, positions),
-        "value": attention.write(state["value"], value, positions),
-        "position": state["position"] + number,
-    }, positions
-
-
-def _both(mask, other):
-    if mask is None or other is None:
-        return other if mask is None else mask
-    return ops.logical_and(mask, other)

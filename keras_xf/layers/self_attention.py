@@ -113,9 +113,10 @@ class SelfAttention(MultiHeadLayer):
             query = positions.rotate(query, query_positions)
             key = positions.rotate(key, query_positions)
         if state is not None:
-            state = self._append(state, key, value, query_positions)
+            state = attention.append(
+                state, key, value, query_positions, padding_mask
+            )
             key, value = state["key"], state["value"]
-            state["position"] += _num_real(padding_mask, length)
             # What lies past the real positions is after every query, and
             # overwritten before a query gets there.
             padding_mask = None
@@ -146,16 +147,3 @@ class SelfAttention(MultiHeadLayer):
             [self.key_dim, 2 * self.key_dim],
             axis=-1,
         )
-
-    def _append(self, state, key, value, new_positions):
-        return {
-            "key": attention.write(state["key"], key, new_positions),
-            "value": attention.write(state["value"], value, new_positions),
-            "position": state["position"],
-        }
-
-
-def _num_real(padding_mask, length):
-    if padding_mask is None:
-        return length
-    return ops.sum(ops.cast(padding_mask, "int32"), axis=1)

@@ -31,6 +31,8 @@ class EncoderDecoderParts:
         source_vocabulary_size: Number of source tokens; None where both have
             one vocabulary and one table.
         hidden_dim: Width of the residual stream.
+        num_layers: Blocks of the encoder.
+        num_decoder_layers: Blocks of the decoder; as many if None.
         num_heads: Attention heads, or branches.
         dropout: Fraction dropped in training.
         positions: "sinusoidal", "learned", or another way that has no layer.
@@ -42,6 +44,8 @@ class EncoderDecoderParts:
 
     Attributes:
         layers: What has been made, by name.
+        num_layers: Blocks of the encoder.
+        num_decoder_layers: Blocks of the decoder.
     """
 
     def __init__(
@@ -49,6 +53,8 @@ class EncoderDecoderParts:
         *,
         vocabulary_size,
         source_vocabulary_size,
+        num_layers,
+        num_decoder_layers,
         hidden_dim,
         num_heads,
         dropout,
@@ -59,6 +65,16 @@ class EncoderDecoderParts:
         seed,
         dtype,
     ):
+        if num_decoder_layers is None:
+            num_decoder_layers = num_layers
+        check(
+            min(num_layers, num_decoder_layers) > 0,
+            "`num_layers` and `num_decoder_layers` must be positive.",
+            num_layers=num_layers,
+            num_decoder_layers=num_decoder_layers,
+        )
+        self.num_layers = num_layers
+        self.num_decoder_layers = num_decoder_layers
         check(
             min(num_heads, hidden_dim) > 0 and hidden_dim % num_heads == 0,
             "`hidden_dim` must be positive and divisible by `num_heads`.",

@@ -349,14 +349,6 @@ def build_sequence_to_sequence(
     Raises:
         ValueError: If arguments are out of range or do not go together.
     """
-    if num_decoder_layers is None:
-        num_decoder_layers = num_layers
-    check(
-        min(num_layers, num_decoder_layers) > 0,
-        "`num_layers` and `num_decoder_layers` must be positive.",
-        num_layers=num_layers,
-        num_decoder_layers=num_decoder_layers,
-    )
     check(
         positions in POSITIONS,
         f"`positions` must be one of {POSITIONS}.",
@@ -365,6 +357,8 @@ def build_sequence_to_sequence(
     parts = EncoderDecoderParts(
         vocabulary_size=vocabulary_size,
         source_vocabulary_size=source_vocabulary_size,
+        num_layers=num_layers,
+        num_decoder_layers=num_decoder_layers,
         hidden_dim=hidden_dim,
         num_heads=num_heads,
         dropout=dropout,
@@ -391,10 +385,10 @@ def build_sequence_to_sequence(
     def add_feed_forward(name):
         parts.add(name, FeedForward, intermediate_dim, activation=activation)
 
-    for index in range(num_layers):
+    for index in range(parts.num_layers):
         add_self_attention(f"encoder_attention_{index}", causal=False)
         add_feed_forward(f"encoder_feed_forward_{index}")
-    for index in range(num_decoder_layers):
+    for index in range(parts.num_decoder_layers):
         add_self_attention(f"decoder_attention_{index}", causal=True)
         parts.add(
             f"cross_attention_{index}", CrossAttention, *heads, dropout=dropout

@@ -139,14 +139,6 @@ def build_weighted_transformer(
     Reference:
         [Ahmed et al., 2017](https://arxiv.org/abs/1711.02132), section 3
     """
-    if num_decoder_layers is None:
-        num_decoder_layers = num_layers
-    check(
-        min(num_layers, num_decoder_layers) > 0,
-        "`num_layers` and `num_decoder_layers` must be positive.",
-        num_layers=num_layers,
-        num_decoder_layers=num_decoder_layers,
-    )
     for name, value, choices in (
         ("positions", positions, POSITIONS),
         ("branched", branched, BRANCHED),
@@ -159,6 +151,8 @@ def build_weighted_transformer(
     parts = EncoderDecoderParts(
         vocabulary_size=vocabulary_size,
         source_vocabulary_size=source_vocabulary_size,
+        num_layers=num_layers,
+        num_decoder_layers=num_decoder_layers,
         hidden_dim=hidden_dim,
         num_heads=num_branches,
         dropout=dropout,
@@ -188,9 +182,9 @@ def build_weighted_transformer(
             dropout=dropout,
         )
 
-    for index in range(num_layers):
+    for index in range(parts.num_layers):
         add_branches(f"encoder_attention_{index}")
-    for index in range(num_decoder_layers):
+    for index in range(parts.num_decoder_layers):
         name = f"decoder_attention_{index}"
         if branched == "cross":
             parts.add(name, SelfAttention, *heads, causal=True, dropout=dropout)

@@ -183,6 +183,33 @@ def combine_masks(
     return mask
 
 
+def append(state, key, value, new_positions, padding_mask=None) -> dict:
+    """Puts the keys and values of new positions behind those of a state.
+
+    What lies past a row's real positions is after every query, and overwritten
+    before a query gets there.
+
+    Args:
+        state: A dict of `key`, `value` and `position`.
+        key: Float tensor `(batch, num_heads, new_length, key_dim)`.
+        value: Float tensor `(batch, num_heads, new_length, value_dim)`.
+        new_positions: Integer `(batch, new_length)`, where each goes.
+        padding_mask: Boolean `(batch, new_length)`, True where a position is
+            real; the real ones of a row come first. All by default.
+
+    Returns:
+        A dict like `state`.
+    """
+    number = ops.shape(key)[2]
+    if padding_mask is not None:
+        number = ops.sum(ops.cast(padding_mask, "int32"), axis=1)
+    return {
+        "key": write(state["key"], key, new_positions),
+        "value": write(state["value"], value, new_positions),
+        "position": state["position"] + number,
+    }
+
+
 def write(cache, new, new_positions):
     """Writes the keys or values of new positions into a cache.
 

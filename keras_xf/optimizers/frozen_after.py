@@ -5,10 +5,11 @@ from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
 from keras_xf.checks import check
+from keras_xf.optimizers.following_schedule import FollowingSchedule
 
 
 @keras.saving.register_keras_serializable(package="keras_xf")
-class FrozenAfter(LearningRateSchedule):
+class FrozenAfter(FollowingSchedule):
     """Follows another schedule for so many updates, and stops there.
 
     Weights keep what they are while others are trained on. To make them
@@ -22,35 +23,13 @@ class FrozenAfter(LearningRateSchedule):
     def __init__(
         self, learning_rate: float | LearningRateSchedule, updates: int
     ):
-        super().__init__()
-        check(
-            isinstance(learning_rate, LearningRateSchedule)
-            or learning_rate > 0,
-            "`learning_rate` must be a schedule or positive.",
-            learning_rate=learning_rate,
-        )
+        super().__init__(learning_rate)
         check(updates >= 0, "`updates` must not be negative.", updates=updates)
-        self.learning_rate = learning_rate
         self.updates = updates
 
     def __call__(self, step):
-        rate = self.learning_rate
-        if isinstance(rate, LearningRateSchedule):
-            rate = rate(step)
         moves = ops.convert_to_tensor(step) < self.updates
-        return rate * ops.cast(moves, "float32")
+        return self._rate(step) * ops.cast(moves, "float32")
 
     def get_config(self):
-        return {
-            "learning_rate": keras.saving.serialize_keras_object(
-                self.learning_rate
-            ),
-            "updates": self.updates,
-        }
-
-    @classmethod
-    def from_config(cls, config):
-        learning_rate = keras.saving.deserialize_keras_object(
-            config["learning_rate"]
-        )
-        return cls(**{**config, "learning_rate": learning_rate})
+        return {**super().get_config(), "updates": self.updates}

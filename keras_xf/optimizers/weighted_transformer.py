@@ -89,37 +89,80 @@ def make_weighted_transformer_optimizer(
         )
     if warmup_steps is None:
         warmup_steps = _share(total_steps, _WARMUP_FRACTION, 4000)
-    if branch_warmup_steps is None:
-        branch_warmup_steps = _share(total_steps, _BRANCH_WARMUP_FRACTION, 400)
-    if free_steps is None:
-        free_steps = _share(total_steps, _FREE_FRACTION, None)
-
-    def adam(rate, warmup_steps, name, free_steps=None):
-        schedule = make_schedule(
-            rate * warmup_steps**-0.5,
-            warmup_steps=warmup_steps,
-            decay="inverse_sqrt",
-        )
-        if free_steps is not None:
-            schedule = FrozenAfter(schedule, free_steps)
-        return keras.optimizers.Adam(
-            schedule, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, name=name
-        )
-
+    moments = {"beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
+    schedule = make_schedule(
+        scale * (hidden_dim * warmup_steps) ** -0.5,
+        warmup_steps=warmup_steps,
+        decay="inverse_sqrt",
+    )
     return GroupedOptimizer(
-        adam(scale * hidden_dim**-0.5, warmup_steps, "adam"),
-        {
-            ".*/(kappa|alpha)(_logits)?": adam(
-                branch_scale * (hidden_dim / num_layers) ** -0.5,
-                branch_warmup_steps,
-                "adam_branches",
-                free_steps,
-            )
-        },
+        keras.optimizers.Adam(schedule, name="adam", **moments),
+        make_branch_group(
+            hidden_dim=hidden_dim,
+            num_layers=num_layers,
+            total_steps=total_steps,
+            warmup_steps=branch_warmup_steps,
+            free_steps=free_steps,
+            scale=branch_scale,
+            **moments,
+        ),
         global_clipnorm=global_clipnorm,
         gradient_accumulation_steps=gradient_accumulation_steps,
         name="weighted_transformer",
     )
+
+
+def make_branch_group(
+    *,
+    hidden_dim: int,
+    num_layers: int,
+    total_steps: int | None = None,
+    warmup_steps: int | None = None,
+    free_steps: int | None = None,
+    learning_rate: float | None = None,
+    scale: float = 1.0,
+    beta_1: float = 0.9,
+    beta_2: float = 0.98,
+    epsilon: float = 1e-9,
+) -> dict[str, keras.optimizers.Optimizer]:
+    """Makes the optimizer of branch weights, beside any other of the rest.
+
+    Args:
+        hidden_dim: As in `make_weighted_transformer_optimizer`, and so are all
+            that have the same names; steps are those of branch weights.
+        num_layers: Likewise.
+        total_steps: Likewise.
+        warmup_steps: Likewise.
+        free_steps: Likewise.
+        learning_rate: The highest rate; the paper's if None.
+        scale: Factor of the rate.
+        beta_1: Likewise.
+        beta_2: Likewise.
+        epsilon: Likewise.
+
+    Returns:
+        A group as `GroupedOptimizer` takes it.
+    """
+    if warmup_steps is None:
+        warmup_steps = _share(total_steps, _BRANCH_WARMUP_FRACTION, 400)
+    if free_steps is None:
+        free_steps = _share(total_steps, _FREE_FRACTION, None)
+    if learning_rate is None:
+        learning_rate = (hidden_dim / num_layers * warmup_steps) ** -0.5
+    schedule = make_schedule(
+        scale * learning_rate, warmup_steps=warmup_steps, decay="inverse_sqrt"
+    )
+    if free_steps is not None:
+        schedule = FrozenAfter(schedule, free_steps)
+    return {
+        ".*/(kappa|alpha)(_logits)?": keras.optimizers.Adam(
+            schedule,
+            beta_1=beta_1,
+            beta_2=beta_2,
+            epsilon=epsilon,
+            name="adam_branches",
+        )
+    }
 
 
 def _share(total_steps, fraction, otherwise):
