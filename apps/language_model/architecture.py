@@ -4,6 +4,7 @@ import dataclasses
 from typing import Literal
 
 from apps.training.activations import check_activation
+from apps.training.owned_options import check_left_out
 from keras_xf.checks import check
 from keras_xf.launch import option
 
@@ -118,7 +119,9 @@ class ArchitectureOptions:
     )
 
     def __post_init__(self):
-        self._check_are_of_this_model()
+        for models, names in _OWNERS.items():
+            if self.model not in models:
+                check_left_out(self, names, self.model)
         check_activation(self.activation)
         check(
             self.memory_length is None or self.memory_length >= 0,
@@ -243,21 +246,6 @@ class ArchitectureOptions:
             cutoffs=self.cutoffs,
             num_tokens=vocabulary_size,
         )
-
-    def _check_are_of_this_model(self):
-        defaults = {
-            field.name: field.default for field in dataclasses.fields(self)
-        }
-        for models, names in _OWNERS.items():
-            for name in names if self.model not in models else ():
-                if name in defaults:
-                    value = getattr(self, name)
-                    check(
-                        value == defaults[name],
-                        f"`{name}` must be left out: a {self.model} has none.",
-                        **{name: value},
-                        model=self.model,
-                    )
 
     @property
     def _positions(self):

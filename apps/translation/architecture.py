@@ -4,11 +4,13 @@ import dataclasses
 from typing import Literal
 
 from apps.training.activations import check_activation
-from keras_xf.checks import check
+from apps.training.owned_options import check_left_out
 from keras_xf.launch import option
 
 # Options of the one kind that the other has not.
 _BRANCHES = ("branched", "weighting", "branch_scale", "min_weight", "ffn_mode")
+# Of the program that trains, likewise.
+_BRANCH_RATES = ("branch_learning_rate", "branch_warmup_steps", "branch_steps")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,18 +54,8 @@ class ArchitectureOptions:
 
     def __post_init__(self):
         check_activation(self.activation)
-        if self.model == "weighted_transformer":
-            return
-        for field in dataclasses.fields(ArchitectureOptions):
-            if field.name in _BRANCHES:
-                value = getattr(self, field.name)
-                check(
-                    value == field.default,
-                    f"`{field.name}` must be left out: a {self.model} has "
-                    "none.",
-                    **{field.name: value},
-                    model=self.model,
-                )
+        if self.model != "weighted_transformer":
+            check_left_out(self, (*_BRANCHES, *_BRANCH_RATES), self.model)
 
     def describe(
         self,

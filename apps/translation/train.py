@@ -91,12 +91,6 @@ class Options(TrainingOptions, ArchitectureOptions, PairOptions):
         ):
             value = getattr(self, name)
             check(
-                value is None or self.model == "weighted_transformer",
-                f"`{name}` must be left out: a {self.model} has none.",
-                **{name: value},
-                model=self.model,
-            )
-            check(
                 value is None or value > 0,
                 f"`{name}` must be positive.",
                 **{name: value},
