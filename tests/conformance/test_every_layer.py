@@ -370,14 +370,6 @@ def test_seed_repeats_training(case):
     assert not np.array_equal(second, first), "the same noise twice"
 
 
-@pytest.fixture(scope="module")
-def strategy():
-    return tf.distribute.MirroredStrategy(
-        ["CPU:0", "CPU:1"],
-        cross_device_ops=tf.distribute.ReductionToOneDevice(),
-    )
-
-
 def test_replicas_agree_with_one_device(case, strategy):
     arrays = case.arrays(batch_size=4)
     layer = case.make()

@@ -410,14 +410,6 @@ def test_inner_is_what_is_saved(tmp_path):
     assert len(revived.variables) == len(build().variables)
 
 
-@pytest.fixture(scope="module")
-def strategy():
-    return tf.distribute.MirroredStrategy(
-        ["CPU:0", "CPU:1"],
-        cross_device_ops=tf.distribute.ReductionToOneDevice(),
-    )
-
-
 def test_replicas_remember_their_own_rows(strategy):
     # Updates are so small that it does not matter whether one overtakes a loss,
     # which can happen on two devices that are one CPU.
