@@ -1,6 +1,7 @@
 """A text as the three parts that a language model is trained with."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from keras_xf.checks import check
@@ -13,53 +14,68 @@ FRACTIONS = {"train": 0.9, "validation": 0.05, "test": 0.05}
 # among them.
 _STEMS = {
     "train": ("train",),
-    "validation": ("validation", "valid"),
-    "test": ("test",),
+    "validation": ("validation", "valid", "val"),
+    "test": ("test", "test_2016_flickr"),
 }
 
 
-def split_text(path: str | Path, folder: str | Path) -> Path:
+def split_text(
+    path: str | Path, folder: str | Path, languages: Sequence[str] = ()
+) -> Path:
     """Writes the parts of a text, of a file each from the beginning of a line.
 
     Args:
         path: The text, plain, .gz or .xz; or a folder that holds its parts as
-            files `train`, `validation` or `valid`, and `test`, of any such
-            suffix, which are taken as they are.
+            files `train`, `validation`, `valid` or `val`, and `test`, of any
+            such suffix, which are taken as they are.
         folder: Where to keep parts of texts.
+        languages: Second parts of the files' names, such as `en`, where the
+            folder holds a text in several languages.
 
     Returns:
-        A folder inside, of `train.txt`, `validation.txt` and `test.txt`, whose
-        name tells one text from another.
+        A folder inside, of `train.txt`, `validation.txt` and `test.txt`, or,
+        with languages, `train.en` and so on, whose name tells one text from
+        another.
 
     Raises:
         ValueError: If a file is missing or cannot be read, or the text has too
             few lines.
     """
-    texts = _read_parts(path) if Path(path).is_dir() else _cut(path)
+    is_folder = Path(path).is_dir()
+    check(
+        is_folder or not languages,
+        "`path` must be a folder where there are `languages`.",
+        path=str(path),
+        languages=languages,
+    )
+    texts = _read_parts(path, languages) if is_folder else _cut(path)
     digest = hashlib.sha256(b"".join(texts.values())).hexdigest()
     parts = Path(folder) / digest[:16]
     parts.mkdir(parents=True, exist_ok=True)
     for name, data in texts.items():
-        with atomic_file(parts / f"{name}.txt") as aside:
+        with atomic_file(parts / name) as aside:
             aside.write_bytes(data)
     return parts
 
 
-def _read_parts(folder):
+def _read_parts(folder, languages):
     texts = {}
     for name, stems in _STEMS.items():
-        found = [
-            path
-            for path in sorted(Path(folder).iterdir())
-            if path.name.split(".")[0] in stems
-        ]
-        check(
-            len(found) == 1,
-            f"`path` must hold one file {' or '.join(stems)}.",
-            path=str(folder),
-            found=[path.name for path in found],
-        )
-        texts[name] = read_documents(found)[0]
+        for language in languages or (None,):
+            found = [
+                path
+                for path in sorted(Path(folder).iterdir())
+                if path.name.split(".")[0] in stems
+                and language in (None, *path.name.split(".")[1:2])
+            ]
+            kind = "" if language is None else f".{language}"
+            check(
+                len(found) == 1,
+                f"`path` must hold one file {f'{kind} or '.join(stems)}{kind}.",
+                path=str(folder),
+                found=[path.name for path in found],
+            )
+            texts[name + (kind or ".txt")] = read_documents(found)[0]
     return texts
 
 
@@ -79,4 +95,6 @@ def _cut(path):
         path=str(path),
         bytes=len(data),
     )
-    return {name: data[start:end] for name, (start, end) in ends.items()}
+    return {
+        f"{name}.txt": data[start:end] for name, (start, end) in ends.items()
+    }

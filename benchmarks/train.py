@@ -55,6 +55,11 @@ class Options:
         "it: all but its last tenth; or a folder of its parts.",
         None,
     )
+    languages: tuple[str, ...] = option(
+        "Languages of a text in several, by the endings of the files of its "
+        "folder, such as en,de.",
+        (),
+    )
     runs_dir: str = option("Where runs are kept.", "runs/benchmarks")
     results: str = option(
         "JSON lines to append to.", "benchmarks/results/training.jsonl"
@@ -77,7 +82,7 @@ def train(options: Options) -> None:
         path.stem for path in CONFIGURATIONS.glob("*.json")
     )
     text = options.text and split_text(
-        options.text, Path(options.runs_dir) / "texts"
+        options.text, Path(options.runs_dir) / "texts", options.languages
     )
     configurations = [read_configuration(_path(name), text) for name in names]
     for configuration in configurations:

@@ -34,6 +34,13 @@ class Options:
 
     run_dir: str = option("Run directory of a translation model.")
     last: int = option("How many checkpoints, the newest.", 5)
+    newest_step: int | None = option(
+        "Only checkpoints up to this step; all if none.", None
+    )
+    output: str | None = option(
+        "Where the model goes; averaged.keras in the run directory if none.",
+        None,
+    )
 
     def __post_init__(self):
         check(self.last > 0, "`last` must be positive.", last=self.last)
@@ -54,11 +61,16 @@ def average(options: Options) -> keras.Model:
     run = RunDirectory(options.run_dir)
     run.check_trained("translation model")
     checkpoints = Checkpoints(run.checkpoints)
-    steps = checkpoints.steps()[-options.last :]
+    steps = [
+        step
+        for step in checkpoints.steps()
+        if options.newest_step is None or step <= options.newest_step
+    ][-options.last :]
     check(
         len(steps) == options.last,
         "`last` must not be more than the run has checkpoints.",
         last=options.last,
+        newest_step=options.newest_step,
         steps=steps,
     )
     model = models.build(run.read_model_json())
@@ -80,8 +92,9 @@ def average(options: Options) -> keras.Model:
         for name, variable in variables.items()
     }
     state.assign_variables(variables, means, source="The checkpoints")
-    save_for_inference(model, run.path / AVERAGED)
-    logging.info("averaged steps %s into %s", steps, run.path / AVERAGED)
+    output = options.output or run.path / AVERAGED
+    save_for_inference(model, output)
+    logging.info("averaged steps %s into %s", steps, output)
     return model
 
 

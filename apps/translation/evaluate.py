@@ -11,6 +11,7 @@ each.
 """
 
 import dataclasses
+import functools
 import json
 from typing import Literal
 
@@ -19,6 +20,7 @@ from apps.translation.decoding_options import DecodingOptions
 from apps.translation.pairs import Pairs
 from apps.translation.train import Options as TrainOptions
 from apps.translation.translator import load_translator
+from keras_xf import models
 from keras_xf.checks import check
 from keras_xf.data.parallel_text import read_parallel_lines
 from keras_xf.files import atomic_file
@@ -41,6 +43,11 @@ class Options(DecodingOptions):
         "the run if none.",
         None,
     )
+    branch_weights: Literal["learned", "equal", "random"] = option(
+        "Weighted_transformer: what branches weigh, as in the paper's table 3.",
+        "learned",
+    )
+    branch_seed: int = option("Seed of random branch weights.", 0)
     tokenize: (
         Literal["13a", "intl", "char", "none", "zh", "ja-mecab"] | None
     ) = option(
@@ -68,7 +75,10 @@ def evaluate(options: Options) -> dict:
 
     pairs, is_text = _read(options)
     translate = load_translator(
-        options.run_dir, options.model_file, **options.search
+        options.run_dir,
+        options.model_file,
+        change=functools.partial(_weigh, options),
+        **options.search,
     )
     lines = [found[0].text for found in translate(pairs.sources)]
     if options.output is not None:
@@ -90,6 +100,13 @@ def evaluate(options: Options) -> dict:
         "exact_match": matches / len(lines),
         "lines": len(lines),
     }
+
+
+def _weigh(options, model):
+    if options.branch_weights != "learned":
+        models.set_branch_weights(
+            model, options.branch_weights, seed=options.branch_seed
+        )
 
 
 def _read(options):

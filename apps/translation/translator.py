@@ -1,6 +1,7 @@
 """Translates lines with a model, whatever their number and lengths."""
 
 import dataclasses
+from collections.abc import Callable
 from collections.abc import Sequence
 
 import keras
@@ -149,12 +150,18 @@ class Translator:
         )
 
 
-def load_translator(run_dir: str, model_file: str | None, **options):
+def load_translator(
+    run_dir: str,
+    model_file: str | None,
+    change: Callable[[keras.Model], None] | None = None,
+    **options,
+):
     """Loads a run's model and tokenizers.
 
     Args:
         run_dir: The run directory.
         model_file: A `.keras` file of the run's model; that of the run if None.
+        change: Changes the model before it is used.
         **options: As `Translator` takes them.
 
     Raises:
@@ -168,4 +175,6 @@ def load_translator(run_dir: str, model_file: str | None, **options):
         if (run.path / name).is_dir()
     }
     model = load_model(model_file or run.model, "model_file")
+    if change is not None:
+        change(model)
     return Translator(model, run.read_model_json(), tokenizers, **options)

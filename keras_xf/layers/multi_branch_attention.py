@@ -15,6 +15,8 @@ from keras_xf.initializers import PerSlice
 from keras_xf.initializers import RandomWeights
 from keras_xf.initializers.own_draws import own_draws
 from keras_xf.layers.joined_mask import joined_mask
+from keras_xf.layers.standard_block import read_attention
+from keras_xf.layers.standard_block import read_feed_forward
 from keras_xf.ops import attention
 from keras_xf.ops import branches
 from keras_xf.ops import simplex
@@ -443,6 +445,67 @@ class MultiBranchAttention(keras.layers.Layer):
             ops.reshape(narrow, self.narrow.kernel.shape)
         )
         layer.narrow.bias.assign(self.narrow.bias)
+        return layer
+
+    @classmethod
+    def from_standard_block(
+        cls, attention: keras.layers.Layer, feed_forward, **options
+    ) -> "MultiBranchAttention":
+        """A layer that begins with the weights of an ordinary block.
+
+        Its matrices are theirs, cut into branches, and branch weights are
+        equal. With `branch_scale="unit"`, the default here, they count for
+        ones. Outputs are not those of the block, as each branch is bent on its
+        own: training has to go on. Only with one linear network, and
+        `ffn_mode="shared"`, do they equal.
+
+        Args:
+            attention: A built `SelfAttention`, `CrossAttention` or
+                `keras.layers.MultiHeadAttention`; its heads are the branches.
+            feed_forward: A built `FeedForward`, or a pair of built
+                `keras.layers.Dense`.
+            **options: Arguments of the layer; those that are left out come from
+                the block.
+
+        Raises:
+            ValueError: If the block has other layers, or they do not fit.
+        """
+        found, weights = read_attention(attention)
+        found_inside, weights_inside = read_feed_forward(feed_forward)
+        weights |= weights_inside
+        found["num_branches"] = found.pop("num_heads")
+        layer = cls(
+            **{
+                "branch_scale": "unit",
+                "dtype": attention.dtype_policy,
+                **found,
+                **found_inside,
+                **options,
+            }
+        )
+        check(
+            layer.factorized,
+            "`factorized` must be True: a block has two matrices.",
+            factorized=layer.factorized,
+        )
+        layer.build(
+            *(
+                (None, None, len(weights[name][0]))
+                for name in ("query", "value", "key")
+            )
+        )
+        for name, (kernel, bias) in weights.items():
+            projection = getattr(layer, name)
+            check(
+                kernel.shape == projection.kernel.shape
+                and (bias is None) == (projection.bias is None),
+                "The block's layers, and `options`, must fit together.",
+                projection=name,
+                kernel=kernel.shape,
+                bias=None if bias is None else bias.shape,
+                fits=tuple(projection.kernel.shape),
+            )
+            projection.set_weights([kernel] if bias is None else [kernel, bias])
         return layer
 
     def load_own_variables(self, store):

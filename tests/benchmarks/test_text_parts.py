@@ -47,8 +47,8 @@ def test_a_folder_of_parts_is_taken_as_it_is(tmp_path):
     with pytest.raises(ValueError) as error:
         split_text(folder, tmp_path / "parts")
     assert str(error.value) == (
-        f"`path` must hold one file test. Received: path={str(folder)!r}, "
-        "found=[]."
+        "`path` must hold one file test or test_2016_flickr. Received: "
+        f"path={str(folder)!r}, found=[]."
     )
     (folder / "test.txt").write_bytes(b"four\n")
     parts = split_text(folder, tmp_path / "parts")
@@ -58,3 +58,32 @@ def test_a_folder_of_parts_is_taken_as_it_is(tmp_path):
         "validation.txt": b"three\n",
         "test.txt": b"four\n",
     }
+
+
+def test_a_folder_of_two_languages(tmp_path):
+    folder = tmp_path / "pairs"
+    folder.mkdir()
+    for part in ("train", "val", "test_2016_flickr"):
+        for language in ("en", "de", "fr"):
+            path = folder / f"{part}.{language}.xz"
+            with lzma.open(path, "wb") as file:
+                file.write(f"{part} {language}\n".encode())
+    parts = split_text(folder, tmp_path / "parts", ("en", "de"))
+    assert sorted(path.name for path in parts.iterdir()) == sorted(
+        f"{part}.{language}"
+        for part in ("train", "validation", "test")
+        for language in ("en", "de")
+    )
+    assert (parts / "validation.de").read_text() == "val de\n"
+    (folder / "val.de.xz").unlink()
+    with pytest.raises(ValueError) as error:
+        split_text(folder, tmp_path / "parts", ("en", "de"))
+    assert str(error.value) == (
+        "`path` must hold one file validation.de or valid.de or val.de. "
+        f"Received: path={str(folder)!r}, found=[]."
+    )
+    with pytest.raises(ValueError) as error:
+        split_text(folder / "val.en.xz", tmp_path / "parts", ("en",))
+    assert "`path` must be a folder where there are `languages`." in str(
+        error.value
+    )

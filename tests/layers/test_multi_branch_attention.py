@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
+import keras_xf.layers
 from keras_xf.layers import MultiBranchAttention
 from tests.oracles import branches as oracle
 
@@ -549,6 +550,118 @@ def test_the_first_outputs_are_as_small_as_the_paper_has_them():
         )
         np.testing.assert_allclose(unit(inputs), outputs * number**2, atol=1e-8)
     assert np.mean(ratios) == pytest.approx(number**-2.5, rel=0.2)
+
+
+def ordinary_block(kind, use_bias, activation, seed=0):
+    """A built attention, a feed-forward, and what the two compute."""
+    options = {"use_bias": use_bias, "dtype": "float64", "value_dim": 3}
+    if kind == "keras":
+        attention = keras.layers.MultiHeadAttention(BRANCHES, 4, **options)
+        attention.build((None, None, DIM), (None, None, DIM))
+    else:
+        attention = getattr(keras_xf.layers, kind)(BRANCHES, 4, **options)
+        attention.build((None, None, DIM))
+    dense = {"use_bias": use_bias, "dtype": "float64"}
+    widen = keras.layers.Dense(HIDDEN, activation, **dense)
+    feed_forward = [widen, keras.layers.Dense(DIM, **dense)]
+    feed_forward[0].build((None, DIM))
+    feed_forward[1].build((None, HIDDEN))
+    if kind == "SelfAttention":
+        feed_forward = keras_xf.layers.FeedForward(
+            HIDDEN, activation, use_bias=use_bias, dtype="float64"
+        )
+        feed_forward.build((None, None, DIM))
+    generator = np.random.default_rng(seed)
+    layers = [attention]
+    layers += feed_forward if isinstance(feed_forward, list) else [feed_forward]
+    for layer in layers:
+        for weight in layer.weights:
+            weight.assign(generator.normal(size=weight.shape) * 0.5)
+
+    def compute(query, value):
+        source = () if kind == "SelfAttention" else (value,)
+        outputs = attention(query, *source)
+        for layer in layers[1:]:
+            outputs = layer(outputs)
+        return outputs
+
+    return attention, feed_forward, compute
+
+
+@pytest.mark.parametrize("use_bias", [False, True])
+@pytest.mark.parametrize("kind", ["SelfAttention", "CrossAttention", "keras"])
+def test_begins_with_an_ordinary_block(kind, use_bias):
+    query, value, _ = arrays()
+    value = query if kind == "SelfAttention" else value
+    attention, feed_forward, compute = ordinary_block(kind, use_bias, "linear")
+    layer = MultiBranchAttention.from_standard_block(
+        attention, feed_forward, ffn_mode="shared"
+    )
+    expected = np.asarray(compute(query, value))
+    if use_bias:
+        # All branches have them, where the block has them once.
+        (part, *_) = parts(layer)
+        bias = part["output_bias"] @ part["widen"] + part["widen_bias"]
+        bias = bias @ part["narrow"]
+        expected = expected + (BRANCHES - 1) * bias
+    np.testing.assert_allclose(layer(query, value), expected, atol=1e-10)
+    attention, feed_forward, _ = ordinary_block(kind, use_bias, "relu")
+    layer = MultiBranchAttention.from_standard_block(
+        attention, feed_forward, branch_scale="paper", dropout=0.2
+    )
+    config = layer.get_config()
+    assert config["activation"] == "relu"
+    assert config["branch_scale"] == "paper"
+    assert (config["dropout"], config["hidden_dropout"]) == (0.2, 0.0)
+    assert (config["key_dim"], config["value_dim"]) == (4, 3)
+    assert layer.compute_dtype == "float64"
+    expected = oracle.attend(
+        query, value, value, parts(layer), *[np.full(BRANCHES, 1 / 3)] * 2
+    )
+    np.testing.assert_allclose(layer(query, value), expected, atol=1e-10)
+
+
+def test_ordinary_blocks_that_do_not_fit():
+    attention, feed_forward, _ = ordinary_block("CrossAttention", True, "relu")
+    rotating = keras_xf.layers.SelfAttention(3, 4, causal=True, rotary=True)
+    rotating.build((None, None, DIM))
+    unbuilt = keras.layers.Dense(4)
+    for changed, options, message in (
+        (
+            {"attention": rotating},
+            {},
+            "`attention` must not rotate, as branches do not. Received: "
+            f"name={rotating.name!r}.",
+        ),
+        (
+            {"attention": unbuilt},
+            {},
+            "`attention` must be one of ['SelfAttention', 'CrossAttention', "
+            "'MultiHeadAttention']. Received: attention='Dense'.",
+        ),
+        (
+            {"feed_forward": [unbuilt, unbuilt]},
+            {},
+            "`feed_forward` must be a built FeedForward or two built Dense. "
+            "Received: feed_forward=['Dense', 'Dense'].",
+        ),
+        (
+            {},
+            {"intermediate_dim": 36},
+            "The block's layers, and `options`, must fit together. Received: "
+            "projection='widen', kernel=(12, 18), bias=(18,), fits=(12, 36).",
+        ),
+        (
+            {},
+            {"factorized": False},
+            "`factorized` must be True: a block has two matrices. Received: "
+            "factorized=False.",
+        ),
+    ):
+        block = {"attention": attention, "feed_forward": feed_forward} | changed
+        with pytest.raises(ValueError) as error:
+            MultiBranchAttention.from_standard_block(**block, **options)
+        assert str(error.value) == message
 
 
 def test_folded_layers_are_the_same():
