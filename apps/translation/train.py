@@ -12,11 +12,13 @@ The first learns to spell in German the numbers that it reads in English words,
 made at run time by the package num2words. With `--model=weighted_transformer`
 heads are branches with weights of their own. Options can also stand in a file,
 one flag per line, such as `--flagfile=apps/translation/demo.flags`. The same
-command started again goes on where it was cut off.
+command started again goes on where it was cut off. What branches weigh over the
+training is written into the run directory, too, `branch_weights.csv` and `.png`.
 """
 
 import dataclasses
 import functools
+from pathlib import Path
 
 from absl import logging
 
@@ -27,8 +29,11 @@ from apps.training import fit
 from apps.training import prepare
 from apps.training import report_end
 from apps.translation.architecture import ArchitectureOptions
+from apps.translation.branch_plot import plot_branch_weights
 from apps.translation.pairs import PairOptions
 from apps.translation.pairs import side_of
+from keras_xf import models
+from keras_xf.callbacks import BranchWeightsFile
 from keras_xf.checks import check
 from keras_xf.data.token_pairs import BucketedPairs
 from keras_xf.data.token_pairs import scored_pairs
@@ -166,18 +171,39 @@ def train(options: Options) -> Result:
         loss={"logits": SmoothedCrossEntropy(options.label_smoothing)},
         make_metrics=lambda: {"logits": [BitsPerToken()]},
         make_groups=lambda: _make_groups(options),
+        callbacks=_branch_weights_file(options),
         # Counts tokens alike on one device and on many, unlike the loss.
         monitor="val_bits_per_token",
         data_fingerprint=fingerprint,
         write_files=write_files,
     )
     report_end(options.run_dir, result)
+    if _learns_branch_weights(options):
+        plot_branch_weights(
+            _branch_weights_path(options),
+            Path(options.run_dir) / "branch_weights.png",
+        )
     return result
+
+
+def _learns_branch_weights(options):
+    return options.model != "transformer" and options.weighting != "fixed"
+
+
+def _branch_weights_path(options):
+    return Path(options.run_dir) / "branch_weights.csv"
+
+
+def _branch_weights_file(options):
+    if not _learns_branch_weights(options):
+        return []
+    path = _branch_weights_path(options)
+    return [BranchWeightsFile(path, models.branch_weights)]
 
 
 def _make_groups(options):
     """The optimizer of branch weights, if they are learned."""
-    if options.model == "transformer" or options.weighting == "fixed":
+    if not _learns_branch_weights(options):
         return None
     return make_branch_group(
         hidden_dim=options.hidden_dim,

@@ -271,6 +271,11 @@ def set_branch_weights(model: keras.Model, weights: dict | str, seed=0) -> None:
         ValueError: If they are not on the simplex, or not those of the model.
     """
     found = branch_weights(model)
+    check(
+        found,
+        "`model` must have branches, as those of `build_weighted_transformer`.",
+        model=model.name,
+    )
     if isinstance(weights, str):
         weights = _draw(found, weights, seed)
     check(

@@ -21,6 +21,7 @@ from apps.translation.number_phrases import number_phrases
 from apps.translation.translator import load_translator
 from export import saved_model
 from keras_xf import models
+from keras_xf.callbacks.branch_weights_file import read_branch_weights
 from keras_xf.text import load_tokenizer
 
 WORDS = {
@@ -152,6 +153,45 @@ def test_n_best_are_numbered_and_scored(options, result, files, tmp_path):
     assert (np.diff(scores) <= 0).all()
     for start in range(0, 60, 3):
         assert len({row[2] for row in rows[start : start + 3]}) == 3
+
+
+def test_keeps_what_branches_weigh(options, result):
+    folder = Path(options.run_dir)
+    files = [folder / f"branch_weights.{kind}" for kind in ("csv", "png")]
+    if options.model == "transformer":
+        assert not any(path.exists() for path in files)
+        return
+    steps, blocks = read_branch_weights(files[0])
+    assert steps == [0, 90, 180, 270, 360]
+    expected = models.branch_weights(result.model)
+    assert blocks.keys() == expected.keys()
+    for name, both in expected.items():
+        for which, weights in both.items():
+            found = np.array(blocks[name][which])
+            np.testing.assert_allclose(found.sum(0), 1, atol=1e-6)
+            np.testing.assert_array_equal(
+                found[:, -1].astype("float32"), weights
+            )
+            # Frozen at last.
+            assert np.ptp(found, axis=1).max() > 1e-3
+    assert files[1].read_bytes().startswith(b"\x89PNG")
+
+
+def test_branch_weights_can_be_replaced(options, result):
+    where = {"run_dir": options.run_dir, "max_lines": 8, "num_beams": 1}
+    replaced = evaluate.Options(branch_weights="random", **where)
+    if options.model == "transformer":
+        with pytest.raises(ValueError) as error:
+            evaluate.evaluate(replaced)
+        assert "`model` must have branches" in str(error.value)
+        return
+    scores = [
+        evaluate.evaluate(evaluate.Options(**where, branch_weights=kind))
+        for kind in ("learned", "equal", "random")
+    ]
+    # The file is what it was.
+    assert evaluate.evaluate(evaluate.Options(**where)) == scores[0]
+    assert scores[0] != scores[2]
 
 
 def test_averages_checkpoints(options, result):
