@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 
+from benchmarks.branch_blocks import block_flops
 from benchmarks.flops import causal_pairs
 from benchmarks.flops import count_weights
 from benchmarks.flops import forward_flops
@@ -23,6 +24,17 @@ BASE = {
     "num_heads": 8,
     "intermediate_dim": 2048,
     "dropout": 0.0,
+}
+# Of base's width, without a vocabulary.
+BLOCK = {"hidden_dim": 512, "num_heads": 8, "intermediate_dim": 2048}
+# Blocks by the names of contestants; all are compared with the first.
+BLOCKS = {
+    "standard block": "standard",
+    "branches folded": "folded",
+    "branches unfolded": "unfolded",
+    "networks in a loop": "loop",
+    "heads and networks in a loop": "loop of heads",
+    "stock Keras block": "stock",
 }
 OURS = "keras_xf"
 OURS_XLA = "keras_xf XLA"
@@ -105,6 +117,15 @@ WORKERS = {
     ),
     "KerasHub": _keras("keras_hub", "keras_hub", xla=False),
     "KerasHub XLA": _keras("keras_hub", "keras_hub", xla=True),
+    **{
+        f"{name}{' XLA' if xla else ''}": Worker(
+            "keras_xf",
+            "keras_blocks.py",
+            {"implementation": implementation, "xla": xla},
+        )
+        for xla in (False, True)
+        for name, implementation in BLOCKS.items()
+    },
     "torch": Worker("torch", "torch_layers.py", {"compiled": False}),
     "torch.compile": Worker("torch", "torch_layers.py", {"compiled": True}),
 }
@@ -143,7 +164,29 @@ def _generation(model, batch_size, length, **settings):
     )
 
 
-TRAINING = tuple(name for name in WORKERS if name != RECOMPUTING)
+def _block_step(batch_size, length):
+    sizes = {**BLOCK, "batch_size": batch_size, "length": length}
+    return Case(
+        description=(
+            f"training step of a block, 512, batch {batch_size} x {length}"
+        ),
+        task="training_step",
+        sizes=sizes,
+        contestants=tuple(
+            name
+            for name, worker in WORKERS.items()
+            if worker.script == "keras_blocks.py"
+        ),
+        # The folded one does with fewer: see `flops`.
+        flops=block_flops(sizes),
+    )
+
+
+TRAINING = tuple(
+    name
+    for name, worker in WORKERS.items()
+    if name != RECOMPUTING and worker.script != "keras_blocks.py"
+)
 # `torch.compile` of a Python loop that grows a cache compiles each length.
 GENERATION = (
     OURS,
@@ -199,4 +242,6 @@ CASES = {
         description="64 tokens, 6 x 512, 1 row",
         contestants=GENERATION,
     ),
+    "branches_4k": _block_step(64, 64),
+    "branches_16k": _block_step(256, 64),
 }

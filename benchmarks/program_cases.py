@@ -9,6 +9,9 @@ import tensorflow as tf
 
 from benchmarks import attention_work
 from benchmarks.attention_layers import build_attention
+from benchmarks.branch_blocks import block_flops
+from benchmarks.branch_blocks import build_block
+from benchmarks.branch_blocks import compile_block
 from benchmarks.flops import causal_pairs
 from benchmarks.flops import forward_flops
 from benchmarks.lowering import LoweredProgram
@@ -185,6 +188,15 @@ def _reformer_step(sizes, reversible):
     )
 
 
+def _block_step(sizes, implementation):
+    """A training step of a block with Adam."""
+    model = build_block(implementation, sizes)
+    compile_block(model)
+    inputs, targets = attention_inputs(sizes)
+    flops = block_flops(sizes)
+    return _step_of(model, {"inputs": inputs}, targets, flops, output="outputs")
+
+
 CASES = {
     "training_step": _training_step,
     "stock_training_step": _stock_training_step,
@@ -194,6 +206,16 @@ CASES = {
     "irreversible_reformer_step": functools.partial(
         _reformer_step, reversible=False
     ),
+    # Blocks of attention and feed-forward, in branches or whole.
+    **{
+        f"{name.replace(' ', '_')}_block_step": functools.partial(
+            _block_step, implementation=name
+        )
+        for name in (
+            *("standard", "folded", "unfolded"),
+            *("loop", "loop of heads", "stock"),
+        )
+    },
     # One layer with its projections.
     **{
         f"{f'lsh_{num_hashes}' if num_hashes else 'dense'}_{direction}": (
@@ -239,11 +261,11 @@ def _language_model_step(builder, sizes):
     return _step_of(model, inputs, targets, flops)
 
 
-def _step_of(model, inputs, targets, flops):
+def _step_of(model, inputs, targets, flops, output="logits"):
     step, variables = build_training_step(model)
     return {
         "function": step,
-        "arguments": [variables, (inputs, {"logits": targets})],
+        "arguments": [variables, (inputs, {output: targets})],
         "feedback": {1: 0},
         "notes": {"flops": flops},
     }

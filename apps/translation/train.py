@@ -12,8 +12,8 @@ The first learns to spell in German the numbers that it reads in English words,
 made at run time by the package num2words. With `--model=weighted_transformer`
 heads are branches with weights of their own. Options can also stand in a file,
 one flag per line, such as `--flagfile=apps/translation/demo.flags`. The same
-command started again goes on where it was cut off. What branches weigh over the
-training is written into the run directory, too, `branch_weights.csv` and `.png`.
+command started again goes on where it was cut off. What branches weigh over
+the training is written into the run directory, `branch_weights.csv` and `.png`.
 """
 
 import dataclasses

@@ -1,8 +1,8 @@
 """Records what beam search of the TensorFlow Model Garden finds.
 
 Logits come from a table, by the last two tokens. Hypotheses end with token 1;
-token 0 is what the search fills with, and is never probable. All end well before
-the last step: what it does with others is not ours.
+token 0 is what the search fills with, and is never probable. All end well
+before the last step: what it does with others is not ours.
 """
 
 import sys
@@ -29,7 +29,7 @@ def main(path):
     table = random.normal(scale=1.5, size=(VOCABULARY_SIZE,) * 3)
     table[..., EOS] += 1.5
     table[..., 0] = -1e4
-    first = random.integers(2, VOCABULARY_SIZE, BATCH_SIZE)
+    first = random.integers(2, VOCABULARY_SIZE, BATCH_SIZE, "int32")
     arrays = {"table": table, "first": first}
     for case, (beam_size, alpha) in CASES.items():
         sequences, scores = beam_search.sequence_beam_search(

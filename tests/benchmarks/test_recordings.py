@@ -79,7 +79,7 @@ def rewrite(recording, **arrays):
 
 def test_there_are_recordings_of_each_kind():
     peers = {agreement.peer_of(script) for script, _ in RECORDINGS.values()}
-    assert peers == {"huggingface", "keras_hub", "torch"}
+    assert peers == {"huggingface", "keras_hub", "model_garden", "torch"}
 
 
 @pytest.mark.parametrize("name", RECORDINGS)
