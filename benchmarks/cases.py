@@ -7,6 +7,8 @@ from benchmarks.branch_blocks import block_flops
 from benchmarks.flops import causal_pairs
 from benchmarks.flops import count_weights
 from benchmarks.flops import forward_flops
+from benchmarks.translation_work import translation_bytes
+from benchmarks.translation_work import translation_flops
 
 SMALL = {
     "vocabulary_size": 261,
@@ -36,6 +38,17 @@ BLOCKS = {
     "heads and networks in a loop": "loop of heads",
     "stock Keras block": "stock",
 }
+# That of the trainings on Multi30k.
+TRANSLATION = {
+    "vocabulary_size": 5000,
+    "num_layers": 3,
+    "hidden_dim": 128,
+    "num_heads": 8,
+    "intermediate_dim": 512,
+}
+BASE_TRANSLATION = {name: BASE[name] for name in TRANSLATION}
+# About as long as the captions, in pieces.
+TRANSLATION_LENGTHS = {"source_length": 16, "length": 24}
 OURS = "keras_xf"
 OURS_XLA = "keras_xf XLA"
 RECOMPUTING = "keras_xf without cache"
@@ -97,6 +110,14 @@ def _keras(implementation, environment, xla, onednn=False):
     )
 
 
+def _translation(implementation, xla=False, saved=False):
+    return Worker(
+        "keras_xf",
+        "keras_translation.py",
+        {"implementation": implementation, "xla": xla, "saved": saved},
+    )
+
+
 WORKERS = {
     OURS: _keras("keras_xf", "keras_xf", xla=False),
     OURS_XLA: _keras("keras_xf", "keras_xf", xla=True),
@@ -126,14 +147,23 @@ WORKERS = {
         for xla in (False, True)
         for name, implementation in BLOCKS.items()
     },
+    "keras_xf translation": _translation("standard"),
+    "keras_xf translation XLA": _translation("standard", xla=True),
+    "keras_xf translation SavedModel": _translation("standard", saved=True),
+    "keras_xf branches": _translation("weighted"),
+    "keras_xf branches XLA": _translation("weighted", xla=True),
+    "Marian": Worker("huggingface", "torch_marian.py", {}),
     "torch": Worker("torch", "torch_layers.py", {"compiled": False}),
     "torch.compile": Worker("torch", "torch_layers.py", {"compiled": True}),
 }
 
 
+# Of a whole processor that is shared, a few MiB.
+CACHE_BYTES = 16 * 2**20
+
+
 def _fits_cache(sizes):
-    # Of a whole processor that is shared, a few MiB.
-    return 4 * count_weights(sizes) < 16 * 2**20
+    return 4 * count_weights(sizes) < CACHE_BYTES
 
 
 def _training_step(model, batch_size, length, **settings):
@@ -182,10 +212,38 @@ def _block_step(batch_size, length):
     )
 
 
+def _translation_of(model, batch_size, num_beams):
+    sizes = {
+        **model,
+        **TRANSLATION_LENGTHS,
+        "batch_size": batch_size,
+        "num_beams": num_beams,
+    }
+    read_bytes = translation_bytes(sizes)
+    num_bytes = read_bytes / sizes["length"]
+    how = f"beam {num_beams}" if num_beams > 1 else "greedy"
+    return Case(
+        description=(
+            f"24 tokens from 16, {model['num_layers']} x "
+            f"{model['hidden_dim']}, {how}, batch {batch_size}"
+        ),
+        task="translation",
+        sizes=sizes,
+        contestants=tuple(
+            name
+            for name, worker in WORKERS.items()
+            if worker.script in ("keras_translation.py", "torch_marian.py")
+        ),
+        flops=translation_flops(sizes),
+        read_bytes=0.0 if num_bytes < CACHE_BYTES else read_bytes,
+    )
+
+
 TRAINING = tuple(
     name
     for name, worker in WORKERS.items()
-    if name != RECOMPUTING and worker.script != "keras_blocks.py"
+    if name != RECOMPUTING
+    and worker.script in ("keras_models.py", "torch_layers.py")
 )
 # `torch.compile` of a Python loop that grows a cache compiles each length.
 GENERATION = (
@@ -242,6 +300,14 @@ CASES = {
         description="64 tokens, 6 x 512, 1 row",
         contestants=GENERATION,
     ),
+    **{
+        f"translation{size}_{how}_{batch_size}": _translation_of(
+            model, batch_size, num_beams
+        )
+        for size, model in (("", TRANSLATION), ("_base", BASE_TRANSLATION))
+        for how, num_beams in (("greedy", 1), ("beam", 5))
+        for batch_size in (1, 64)
+    },
     "branches_4k": _block_step(64, 64),
     "branches_16k": _block_step(256, 64),
 }
