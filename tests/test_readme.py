@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import tensorflow as tf
 
+from keras_xf.data.token_pairs import BucketedPairs
 from tests import recorded_arrays
 from tests.convert.reformers import config_of
 from tests.recorded_arrays import assert_close
@@ -18,7 +19,9 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-EXAMPLE, CONVERSION, STREAMS = re.findall(r"```python\n(.*?)```", README, re.S)
+EXAMPLE, CONVERSION, STREAMS, TRANSLATION = re.findall(
+    r"```python\n(.*?)```", README, re.S
+)
 
 
 def test_example_trains_and_exports(tmp_path):
@@ -82,3 +85,22 @@ def test_commands_exist():
         assert (ROOT / (module.replace(".", "/") + ".py")).exists()
     for path in re.findall(r"\]\(([\w./-]+)\)", README):
         assert (ROOT / path).exists(), path
+
+
+def test_translation_trains_and_translates():
+    random = np.random.default_rng(0)
+    ids = [random.integers(5, 50, length) for length in (3, 4, 2, 5)]
+    pairs = BucketedPairs(ids, ids, batch_tokens=16, buckets=(8,), seed=0)
+    names = {
+        "batches": pairs.dataset(),
+        "source_ids": np.array([[7, 8, 9], [5, 6, 0]]),
+        "source_length": np.array([3, 2]),
+    }
+    # One step is as good as ten thousand.
+    text = TRANSLATION.replace(
+        "steps_per_epoch=1000, epochs=10", "steps_per_epoch=1, verbose=0"
+    ).replace("max_new_tokens=64", "max_new_tokens=3")
+    assert text.count("=1, verbose=0") == text.count("max_new_tokens=3") == 1
+    exec(text, names)
+    assert names["found"]["token_ids"].shape == (2, 1, 3)
+    assert names["model"].optimizer.iterations == 1
