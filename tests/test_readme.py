@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from keras_xf.data.token_pairs import BucketedPairs
@@ -87,6 +88,8 @@ def test_commands_exist():
         assert (ROOT / path).exists(), path
 
 
+# Keras says so of every data set.
+@pytest.mark.filterwarnings("ignore:.*shuffle=True")
 def test_translation_trains_and_translates():
     random = np.random.default_rng(0)
     ids = [random.integers(5, 50, length) for length in (3, 4, 2, 5)]

@@ -120,12 +120,14 @@ def test_branch_weights_are_read_and_replaced(batch):
     )
 
 
-def train(batch, strategy=None, dtype=None, accumulation=None, steps=6):
+def train(
+    batch, strategy=None, dtype=None, accumulation=None, min_weight=0.0, steps=6
+):
     """Trains, and returns all branch weights after each step."""
     keras.utils.set_random_seed(0)
     with (strategy or tf.distribute.get_strategy()).scope():
         model = models.build_weighted_transformer(
-            **SIZES, dtype=dtype, dropout=0.0
+            **SIZES, dtype=dtype, dropout=0.0, min_weight=min_weight
         )
         model.compile(
             make_weighted_transformer_optimizer(
@@ -150,14 +152,25 @@ def train(batch, strategy=None, dtype=None, accumulation=None, steps=6):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "accumulation"),
-    [(None, None), ("mixed_bfloat16", None), ("mixed_float16", 2)],
+    ("dtype", "accumulation", "min_weight"),
+    [
+        (None, None, 0.0),
+        ("mixed_bfloat16", None, 0.2),
+        ("mixed_float16", 2, 0.0),
+    ],
 )
-def test_branch_weights_stay_on_the_simplex(batch, dtype, accumulation):
-    seen = train(batch, dtype=dtype, accumulation=accumulation)
-    assert seen.min() >= 0
+def test_branch_weights_stay_on_the_simplex(
+    batch, dtype, accumulation, min_weight
+):
+    seen = train(
+        batch, dtype=dtype, accumulation=accumulation, min_weight=min_weight
+    )
+    assert seen.min() >= min_weight - 1e-7
     np.testing.assert_allclose(seen.sum(-1), 1, atol=1e-6)
     assert np.abs(seen[-1] - 0.25).max() > 0.01
+    if min_weight:
+        # Some would go further.
+        assert seen.min() == pytest.approx(min_weight, abs=1e-7)
 
 
 def test_replicas_agree(batch, strategy):
