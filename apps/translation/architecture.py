@@ -10,7 +10,7 @@ from keras_xf.launch import option
 # Options of the one kind that the other has not.
 _BRANCHES = ("branched", "weighting", "branch_scale", "min_weight", "ffn_mode")
 # Of the program that trains, likewise.
-_BRANCH_RATES = ("branch_learning_rate", "branch_warmup_steps", "branch_steps")
+BRANCH_RATES = ("branch_learning_rate", "branch_warmup_steps", "branch_steps")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class ArchitectureOptions:
     def __post_init__(self):
         check_activation(self.activation)
         if self.model != "weighted_transformer":
-            check_left_out(self, (*_BRANCHES, *_BRANCH_RATES), self.model)
+            check_left_out(self, (*_BRANCHES, *BRANCH_RATES), self.model)
 
     def describe(
         self,

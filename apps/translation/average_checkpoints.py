@@ -33,7 +33,7 @@ class Options:
     """Options of the average."""
 
     run_dir: str = option("Run directory of a translation model.")
-    last: int = option("How many checkpoints, the newest.", 5)
+    last: int = option("How many checkpoints, the newest.", 3)
     newest_step: int | None = option(
         "Only checkpoints up to this step; all if none.", None
     )

@@ -58,6 +58,20 @@ class Options(DecodingOptions):
     max_lines: int | None = option("Only so many lines; all if none.", None)
     output: str | None = option("Where the translations go.", None)
 
+    def __post_init__(self):
+        DecodingOptions.__post_init__(self)
+        check(
+            len(self.source_files) == len(self.target_files),
+            "`source_files` and `target_files` must be as many.",
+            source_files=self.source_files,
+            target_files=self.target_files,
+        )
+        check(
+            self.max_lines is None or self.max_lines > 0,
+            "`max_lines` must be positive.",
+            max_lines=self.max_lines,
+        )
+
 
 def evaluate(options: Options) -> dict:
     """Translates the held-out lines and scores what comes out.
@@ -83,7 +97,9 @@ def evaluate(options: Options) -> dict:
     lines = [found[0].text for found in translate(pairs.sources)]
     if options.output is not None:
         with atomic_file(options.output) as aside:
-            aside.write_text("".join(f"{line}\n" for line in lines))
+            aside.write_text(
+                "".join(f"{line}\n" for line in lines), encoding="utf-8"
+            )
     tokenize = options.tokenize or ("13a" if is_text else "char")
     bleu = sacrebleu.metrics.BLEU(tokenize=tokenize)
     chrf = sacrebleu.metrics.CHRF()

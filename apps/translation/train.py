@@ -18,6 +18,8 @@ the training is written into the run directory, `branch_weights.csv` and `.png`.
 
 import dataclasses
 import functools
+import hashlib
+import json
 from pathlib import Path
 
 from absl import logging
@@ -28,6 +30,8 @@ from apps.training import check_can_plot
 from apps.training import fit
 from apps.training import prepare
 from apps.training import report_end
+from apps.training.owned_options import check_left_out
+from apps.translation.architecture import BRANCH_RATES
 from apps.translation.architecture import ArchitectureOptions
 from apps.translation.branch_plot import plot_branch_weights
 from apps.translation.pairs import PairOptions
@@ -91,6 +95,16 @@ class Options(TrainingOptions, ArchitectureOptions, PairOptions):
             "`label_smoothing` must lie in [0, 1).",
             label_smoothing=self.label_smoothing,
         )
+        check(
+            self.max_length is None
+            or self.max_length >= self.length_buckets[-1],
+            "`max_length` must not be less than the last of `length_buckets`.",
+            max_length=self.max_length,
+            length_buckets=self.length_buckets,
+        )
+        if self.weighting == "fixed":
+            kind = "model of fixed branch weights"
+            check_left_out(self, BRANCH_RATES, kind)
         for name in (
             *("branch_learning_rate", "branch_warmup_steps", "branch_steps"),
         ):
@@ -140,14 +154,27 @@ def train(options: Options) -> Result:
         "train_sha256": pairs.sha256,
         "batch_tokens": options.batch_tokens,
         "length_buckets": options.length_buckets,
-        "vocabulary": [source.vocabulary_size, options.vocabulary_kind],
+        # Of all that tells ids: options, and the package that learned pieces.
+        "tokenizers_sha256": {
+            name: _sha256(tokenizer.get_config())
+            for name, tokenizer in tokenizers.items()
+        },
     }
     make_validation_set = None
     if validation is not None:
         fingerprint["validation_sha256"] = validation.sha256
+        sides = validation.encode(tokenizers)
+        longest = 1 + max(len(ids) for side in sides for ids in side)
+        check(
+            options.max_length is None or longest <= options.max_length,
+            "`max_length` must not be less than the longest line to validate "
+            "on, EOS counted.",
+            max_length=options.max_length,
+            longest=longest,
+        )
         make_validation_set = functools.partial(
             scored_pairs,
-            *validation.encode(tokenizers),
+            *sides,
             # Rows do not depend on each other, and these have no gradient.
             batch_tokens=2 * options.batch_tokens,
             buckets=options.length_buckets,
@@ -178,12 +205,16 @@ def train(options: Options) -> Result:
         write_files=write_files,
     )
     report_end(options.run_dir, result)
-    if _learns_branch_weights(options):
-        plot_branch_weights(
-            _branch_weights_path(options),
-            Path(options.run_dir) / "branch_weights.png",
-        )
+    path = _branch_weights_path(options)
+    # Runs of earlier versions have none.
+    if _learns_branch_weights(options) and path.exists():
+        plot_branch_weights(path, path.with_suffix(".png"))
     return result
+
+
+def _sha256(config):
+    text = json.dumps(config, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _learns_branch_weights(options):

@@ -16,7 +16,9 @@ from keras_xf import decoding
 from keras_xf import models
 from keras_xf.checks import check
 from keras_xf.text import Tokenizer
+from keras_xf.text import ids_that_break_lines
 from keras_xf.text import load_tokenizer
+from keras_xf.text.special_ids import UNWRITTEN_IDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Hypothesis:
 
 class Translator:
     """Beam search over lines, those of like length together.
+
+    A translation is a line, too: no token is written that would end it.
 
     Args:
         model: A model of `build_sequence_to_sequence`, or of
@@ -68,6 +72,10 @@ class Translator:
             "num_hypotheses": num_hypotheses,
             "length_penalty": length_penalty,
             "max_new_tokens": max_new_tokens,
+            "suppressed_ids": (
+                *UNWRITTEN_IDS,
+                *ids_that_break_lines(self._target),
+            ),
         }
         limit = self._twin.max_length
         check(

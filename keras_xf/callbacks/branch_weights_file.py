@@ -17,7 +17,8 @@ class BranchWeightsFile(keras.callbacks.Callback):
 
     A row of the file is one number: its step, the block, "kappa" or "alpha",
     the branch and the value. The file is replaced as a whole, so that it can be
-    read at any time.
+    read at any time. Steps are those of a `TrainingClock`, where one stands
+    before it, else updates of the optimizer.
 
     Args:
         path: The CSV file.
@@ -43,7 +44,8 @@ class BranchWeightsFile(keras.callbacks.Callback):
             self._append(0)
 
     def on_epoch_end(self, epoch, logs=None):
-        self._append(int(logs["step"]))
+        step = (logs or {}).get("step", self.model.optimizer.iterations)
+        self._append(int(step))
 
     def _append(self, step):
         weights = self.read(self.model)

@@ -10,11 +10,9 @@ from keras_xf.decoding.generate import check_prompts
 from keras_xf.decoding.generate import suppression
 from keras_xf.decoding.steps import prefill
 from keras_xf.decoding.steps import run_step
-from keras_xf.text.special_ids import BOS
 from keras_xf.text.special_ids import EOS
-from keras_xf.text.special_ids import MASK
 from keras_xf.text.special_ids import PAD
-from keras_xf.text.special_ids import UNK
+from keras_xf.text.special_ids import UNWRITTEN_IDS
 
 # A log-probability that none has. Finite: infinities would turn into NaN.
 _NONE = -1e30
@@ -30,7 +28,7 @@ def beam_search(
     num_beams: int = 4,
     num_hypotheses: int = 1,
     length_penalty: float = 0.6,
-    suppressed_ids: Sequence[int] = (PAD, UNK, BOS, MASK),
+    suppressed_ids: Sequence[int] = UNWRITTEN_IDS,
     eos_id: int = EOS,
     constants: Sequence[str] = ("source",),
 ) -> dict:

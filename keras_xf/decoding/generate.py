@@ -11,11 +11,9 @@ from keras_xf.decoding.choosers import greedy
 from keras_xf.decoding.noise import uniform_noise
 from keras_xf.decoding.steps import prefill
 from keras_xf.decoding.steps import run_step
-from keras_xf.text.special_ids import BOS
 from keras_xf.text.special_ids import EOS
-from keras_xf.text.special_ids import MASK
 from keras_xf.text.special_ids import PAD
-from keras_xf.text.special_ids import UNK
+from keras_xf.text.special_ids import UNWRITTEN_IDS
 
 
 def generate(
@@ -27,7 +25,7 @@ def generate(
     max_new_tokens: int,
     choose: Callable = greedy,
     seed=None,
-    suppressed_ids: Sequence[int] = (PAD, UNK, BOS, MASK),
+    suppressed_ids: Sequence[int] = UNWRITTEN_IDS,
     eos_id: int = EOS,
 ) -> dict:
     """Continues prompts, token by token, up to an EOS each.

@@ -130,6 +130,15 @@ def read_feed_forward(feed_forward) -> tuple[dict, dict]:
 
 def _read_keras(attention):
     config = attention.get_config()
+    for name in ("use_gate", "sliding_window", "attention_axes"):
+        value = config.get(name)
+        # The axis of positions is what it takes where none are given.
+        is_default = name == "attention_axes" and value in ((1,), [1])
+        check(
+            not value or is_default,
+            f"`attention` must have no `{name}`, as branches have none.",
+            **{name: value},
+        )
     options = {
         name: config[name]
         for name in ("num_heads", "key_dim", "value_dim", "dropout", "use_bias")

@@ -12,6 +12,7 @@ from keras_xf.models.encoder_decoder import assemble
 from keras_xf.models.encoder_decoder import assemble_step
 from keras_xf.models.encoder_decoder import layers_of
 from keras_xf.models.step_model import SourceStepModel
+from keras_xf.ops import simplex
 
 POSITIONS = ("sinusoidal", "learned")
 BRANCHED = ("cross", "self", "both")
@@ -277,7 +278,7 @@ def set_branch_weights(model: keras.Model, weights: dict | str, seed=0) -> None:
         model=model.name,
     )
     if isinstance(weights, str):
-        weights = _draw(found, weights, seed)
+        weights = _draw(model, weights, seed)
     check(
         set(weights) == set(found),
         "`weights` must be of the blocks of the model.",
@@ -304,11 +305,14 @@ def set_branch_weights(model: keras.Model, weights: dict | str, seed=0) -> None:
                 **{which: values.tolist()},
             )
     for name, layer in _branches(model).items():
-        layer.kappa.assign(weights[name]["kappa"])
-        layer.alpha.assign(weights[name]["alpha"])
+        for which in ("kappa", "alpha"):
+            values = np.asarray(weights[name][which], "float32")
+            getattr(layer, which).assign(
+                simplex.project(values, layer.min_weight)
+            )
 
 
-def _draw(found, kind, seed):
+def _draw(model, kind, seed):
     check(
         kind in ("equal", "random"),
         "`weights` must be equal, random or a dict.",
@@ -316,13 +320,14 @@ def _draw(found, kind, seed):
     )
     generator = np.random.default_rng(seed)
     drawn = {}
-    for name, block in found.items():
-        number = len(block["kappa"])
+    for name, layer in _branches(model).items():
+        number, least = layer.num_branches, layer.min_weight
         drawn[name] = {
             which: np.full(number, 1 / number)
             if kind == "equal"
-            else generator.dirichlet(np.ones(number))
-            for which in block
+            else least
+            + (1 - number * least) * generator.dirichlet(np.ones(number))
+            for which in ("kappa", "alpha")
         }
     return drawn
 

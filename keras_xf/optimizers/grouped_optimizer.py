@@ -106,7 +106,8 @@ class GroupedOptimizer(keras.optimizers.MultiOptimizer):
     def learning_rate(self, value):
         check(
             all(isinstance(ratio, float) for ratio in self._ratios.values()),
-            "`learning_rate` must not be set where there are schedules.",
+            "`learning_rate` must not be set: how rates relate is not known, "
+            "as there are schedules, or it was 0 when this was made.",
             learning_rate=value,
         )
         for optimizer in self.optimizers:

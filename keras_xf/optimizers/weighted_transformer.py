@@ -40,7 +40,8 @@ def make_weighted_transformer_optimizer(
 
     Steps are updates: with `gradient_accumulation_steps` an update takes as
     many batches. Half precision needs a `keras.optimizers.LossScaleOptimizer`
-    around it, which `compile` puts there by itself for "mixed_float16".
+    around it, which `compile` puts there by itself where "mixed_float16" is
+    Keras's global policy, but not where a builder was given it as `dtype`.
 
     Where branch weights are a softmax, their logits have the rate.
 

@@ -13,6 +13,8 @@ from keras_xf.serving.text_requests import longest_text
 from keras_xf.serving.text_requests import text_request
 from keras_xf.serving.text_requests import unknown_id_request
 from keras_xf.text import Tokenizer
+from keras_xf.text import ids_that_break_lines
+from keras_xf.text.special_ids import UNWRITTEN_IDS
 
 _SOURCES = {
     "source_ids": tf.TensorSpec([None, None], tf.int32, "source_ids"),
@@ -61,7 +63,7 @@ def translation_bundles(
     Both give `token_ids` int32 `(batch, hypotheses, max_new_tokens)`, `length`
     int32 and `score` float32 `(batch, hypotheses)`, the best first. A row's
     results do not depend on the rows beside it; one without tokens becomes
-    nothing.
+    nothing. No token is written that would end a line.
 
     Args:
         step_model: The step twin of the model; both are served.
@@ -91,6 +93,10 @@ def translation_bundles(
         num_beams=num_beams,
         num_hypotheses=num_hypotheses,
         length_penalty=length_penalty,
+        suppressed_ids=(
+            *UNWRITTEN_IDS,
+            *ids_that_break_lines(target_tokenizer),
+        ),
     )
     text = ServedTextTranslation(tokens, source_tokenizer, target_tokenizer)
     tokenizers = {"text": source_tokenizer}

@@ -2,6 +2,7 @@
 
 from keras_xf.text import special_ids
 from keras_xf.text.byte_tokenizer import ByteTokenizer
+from keras_xf.text.line_breaks import ids_that_break_lines
 from keras_xf.text.sentence_piece_tokenizer import SentencePieceTokenizer
 from keras_xf.text.tokenizer import Tokenizer
 from keras_xf.text.tokenizer import load_tokenizer
@@ -17,6 +18,7 @@ __all__ = [
     "Tokenizer",
     "WordPieceTokenizer",
     "WordTokenizer",
+    "ids_that_break_lines",
     "load_tokenizer",
     "register_tokenizer",
     "special_ids",

@@ -303,7 +303,8 @@ def test_frozen_weights_keep_their_bits():
                 "learning_rate",
                 0.1,
             ),
-            "`learning_rate` must not be set where there are schedules. "
+            "`learning_rate` must not be set: how rates relate is not known, "
+            "as there are schedules, or it was 0 when this was made. "
             "Received: learning_rate=0.1.",
         ),
         (
