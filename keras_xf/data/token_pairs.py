@@ -157,7 +157,7 @@ def scored_pairs(
         target_ids: Likewise.
         batch_tokens: Tokens of a batch on each side, padding counted.
         buckets: Lengths to pad to, EOS counted; pairs that are longer have
-            batches of multiples of the last.
+            batches of multiples of the last, or as long as the longest.
 
     Returns:
         A data set of known size, of batches as `BucketedPairs` has them. The
@@ -167,7 +167,9 @@ def scored_pairs(
     _check_buckets(buckets)
     last = buckets[-1]
     longest = int(lengths.max(initial=last))
-    buckets = [*buckets, *range(2 * last, longest + last, last)]
+    buckets = [*buckets, *range(2 * last, longest, last)]
+    if longest > last:
+        buckets.append(longest)
     batches = [
         (members[start : start + rows], bucket, rows)
         for bucket, members in _members(lengths, buckets)

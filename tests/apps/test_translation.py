@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from apps.training import state
+from apps.training.checkpoints import Checkpoints
 from apps.translation import average_checkpoints
 from apps.translation import evaluate
 from apps.translation import train
 from apps.translation import translate
 from apps.translation.number_phrases import SPLITS
 from apps.translation.number_phrases import number_phrases
+from apps.translation.pairs import Pairs
 from apps.translation.translator import load_translator
 from export import saved_model
 from keras_xf import models
@@ -40,6 +43,7 @@ MODELS = {
         "model": "weighted_transformer",
         "branch_scale": "unit",
         "joint_vocabulary": False,
+        "branch_steps": 180,
     },
 }
 
@@ -172,8 +176,9 @@ def test_keeps_what_branches_weigh(options, result):
             np.testing.assert_array_equal(
                 found[:, -1].astype("float32"), weights
             )
-            # Frozen at last.
-            assert np.ptp(found, axis=1).max() > 1e-3
+            # From step 180 on they are frozen.
+            assert np.ptp(found[:, :3], axis=1).max() > 1e-3
+            np.testing.assert_array_equal(found[:, 3:], found[:, 2:-1])
     assert files[1].read_bytes().startswith(b"\x89PNG")
 
 
@@ -202,10 +207,30 @@ def test_averages_checkpoints(options, result):
     loaded = keras.saving.load_model(path)
     for one, other in zip(model.weights, loaded.weights, strict=True):
         np.testing.assert_array_equal(one, other)
-    # Of weights that move, it is not the last.
-    last = result.model.get_layer("embedding").embeddings
-    mean = model.get_layer("embedding").embeddings
-    assert 0 < np.abs(last - mean).max() < 0.5
+    checkpoints = Checkpoints(Path(options.run_dir) / "checkpoints")
+    name = next(
+        name
+        for name in checkpoints.load(360).arrays
+        if name.startswith("model/") and name.endswith("embedding/embeddings")
+    )
+    tables = [
+        checkpoints.load(step).arrays[name].astype("float64")
+        for step in (180, 270, 360)
+    ]
+    variables = state.named_variables("model", model.variables)
+    np.testing.assert_allclose(
+        variables[name], np.mean(tables, axis=0), rtol=1e-6, atol=1e-7
+    )
+    older = average_checkpoints.average(
+        average_checkpoints.Options(
+            run_dir=options.run_dir,
+            last=1,
+            newest_step=300,
+            output=str(path.with_name("older.keras")),
+        )
+    )
+    variables = state.named_variables("model", older.variables)
+    np.testing.assert_array_equal(variables[name], tables[1].astype("float32"))
     if options.model == "weighted_transformer":
         for block in models.branch_weights(model).values():
             for weights in block.values():
@@ -335,6 +360,22 @@ def test_numbers_are_shared_among_the_parts(phrases):
             "Received: min_weight=0.1, model='transformer'.",
         ),
         (
+            {"positions": "learned", "max_length": 100},
+            "`max_length` must not be less than the last of `length_buckets`. "
+            "Received: max_length=100, length_buckets=(8, 16, 24, 32, 48, 64, "
+            "96, 128).",
+        ),
+        (
+            {
+                "model": "weighted_transformer",
+                "weighting": "fixed",
+                "branch_steps": 7,
+            },
+            "`branch_steps` must be left out: a model of fixed branch weights "
+            "has none. Received: branch_steps=7, model='model of fixed branch "
+            "weights'.",
+        ),
+        (
             {"label_smoothing": 1.0},
             "`label_smoothing` must lie in [0, 1). "
             "Received: label_smoothing=1.0.",
@@ -345,6 +386,46 @@ def test_rejects_options(arguments, message):
     with pytest.raises(ValueError) as error:
         train.Options(run_dir="unused", **arguments)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"target_files": ("x",)},
+            "`source_files` and `target_files` must be as many. Received: "
+            "source_files=(), target_files=('x',).",
+        ),
+        (
+            {"max_lines": 0},
+            "`max_lines` must be positive. Received: max_lines=0.",
+        ),
+    ],
+)
+def test_rejects_what_cannot_be_evaluated(arguments, message):
+    with pytest.raises(ValueError) as error:
+        evaluate.Options(run_dir="unused", **arguments)
+    assert str(error.value) == message
+
+
+def test_other_pieces_are_other_data(options, result, monkeypatch):
+    # As if another version of the package learned them.
+    learn = train.Options.make_tokenizers
+    swap = str.maketrans("aeu", "uae")
+
+    def learn_others(self, pairs):
+        sides = (pairs.sources, pairs.targets)
+        swapped = [[line.translate(swap) for line in lines] for lines in sides]
+        return learn(self, Pairs(*swapped))
+
+    monkeypatch.setattr(train.Options, "make_tokenizers", learn_others)
+    folder = Path(options.run_dir)
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    with pytest.raises(ValueError, match="must not hold a run on other data"):
+        train.train(options)
+    assert before == {
+        p: p.read_bytes() for p in folder.rglob("*") if p.is_file()
+    }
 
 
 def test_nothing_is_left_where_files_are_wrong(options, files, tmp_path):

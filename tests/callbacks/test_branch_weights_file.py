@@ -47,6 +47,15 @@ def test_weights_are_kept_from_the_beginning_on(tmp_path):
     np.testing.assert_allclose(np.add(first, second), 1)
 
 
+def test_steps_are_updates_without_a_clock(tmp_path):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", jit_compile=False)
+    callback = BranchWeightsFile(tmp_path / "weights.csv", read)
+    x = np.ones((6, 1), "float32")
+    model.fit(x, x, batch_size=2, epochs=2, verbose=0, callbacks=[callback])
+    assert read_branch_weights(callback.path)[0] == [0, 3, 6]
+
+
 def test_goes_on_from_its_state(tmp_path):
     callback = BranchWeightsFile(tmp_path / "weights.csv", read)
     fit(callback, steps=2)

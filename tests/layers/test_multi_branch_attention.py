@@ -626,12 +626,31 @@ def test_ordinary_blocks_that_do_not_fit():
     rotating = keras_xf.layers.SelfAttention(3, 4, causal=True, rotary=True)
     rotating.build((None, None, DIM))
     unbuilt = keras.layers.Dense(4)
+
+    def gated(**options):
+        layer = keras.layers.MultiHeadAttention(3, 4, **options)
+        layer.built = True
+        return layer
+
     for changed, options, message in (
         (
             {"attention": rotating},
             {},
             "`attention` must not rotate, as branches do not. Received: "
             f"name={rotating.name!r}.",
+        ),
+        *(
+            (
+                {"attention": gated(**{name: value})},
+                {},
+                f"`attention` must have no `{name}`, as branches have none. "
+                f"Received: {name}={value!r}.",
+            )
+            for name, value in (
+                ("use_gate", True),
+                ("sliding_window", 1),
+                ("attention_axes", (1, 2)),
+            )
         ),
         (
             {"attention": unbuilt},

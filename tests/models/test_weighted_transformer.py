@@ -60,9 +60,18 @@ def test_parameters_of_the_presets(name, numbers):
 
 
 def test_presets_are_those_of_the_paper():
+    names = ("num_layers", "hidden_dim", "intermediate_dim", "num_branches")
+    for name, expected in {
+        "layers_2": (2, 512, 2048, 8, 0.1),
+        "layers_4": (4, 512, 2048, 8, 0.1),
+        "layers_6": (6, 512, 2048, 8, 0.1),
+        "layers_8": (8, 512, 2048, 8, 0.3),
+        "large": (6, 1024, 4096, 16, 0.3),
+    }.items():
+        sizes = models.weighted_transformer_preset(name)
+        assert tuple(sizes[n] for n in (*names, "dropout")) == expected
+        assert not sizes["norm_first"]
     sizes = models.weighted_transformer_preset("layers_2")
-    assert (sizes["num_layers"], sizes["hidden_dim"]) == (2, 512)
-    assert not sizes["norm_first"]
     sizes["num_layers"] = 5
     assert models.weighted_transformer_preset("layers_2")["num_layers"] == 2
     with pytest.raises(ValueError, match="`name` must be one of"):
@@ -111,6 +120,13 @@ def test_branch_weights_are_read_and_replaced(batch):
     models.set_branch_weights(model, learned)
     np.testing.assert_array_equal(model(batch)["logits"], before)
     assert np.abs(before - equal).max() > 1e-4
+    floored = models.build_weighted_transformer(**SIZES, min_weight=0.2)
+    models.set_branch_weights(floored, "random", seed=1)
+    for block in models.branch_weights(floored).values():
+        for weights in block.values():
+            assert weights.min() >= np.float32(0.2)
+            assert abs(weights.sum() - 1) < 1e-6
+            assert np.ptp(weights) > 1e-3
     learned["cross_attention_0"]["kappa"] = np.array([0.5, 0.5, 0.5, -0.5])
     with pytest.raises(ValueError) as error:
         models.set_branch_weights(model, learned)
@@ -125,10 +141,17 @@ def train(
 ):
     """Trains, and returns all branch weights after each step."""
     keras.utils.set_random_seed(0)
+    before = keras.config.dtype_policy()
+    # For all: then `compile` scales losses of half precision.
+    keras.config.set_dtype_policy(dtype or before)
+    try:
+        with (strategy or tf.distribute.get_strategy()).scope():
+            model = models.build_weighted_transformer(
+                **SIZES, dropout=0.0, min_weight=min_weight
+            )
+    finally:
+        keras.config.set_dtype_policy(before)
     with (strategy or tf.distribute.get_strategy()).scope():
-        model = models.build_weighted_transformer(
-            **SIZES, dtype=dtype, dropout=0.0, min_weight=min_weight
-        )
         model.compile(
             make_weighted_transformer_optimizer(
                 hidden_dim=16,
@@ -138,6 +161,8 @@ def train(
             ),
             {"logits": SmoothedCrossEntropy()},
         )
+    is_scaled = hasattr(model.optimizer, "dynamic_scale")
+    assert is_scaled == (dtype == "mixed_float16")
     targets = {"logits": np.roll(batch["target_ids"], -1, axis=1)}
     seen = []
 

@@ -64,6 +64,22 @@ def test_half_precision_is_computed_in_single():
     np.testing.assert_array_equal(found, exact.astype("float16"))
 
 
+@pytest.mark.parametrize("number", [4, 8, 16])
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_what_is_there_keeps_its_bits(number, share):
+    min_weight = share / number
+    x = np.random.default_rng(0).normal(size=(2000, number)).astype("float32")
+    once = np.asarray(simplex.project(0.3 * x, min_weight))
+    np.testing.assert_array_equal(simplex.project(once, min_weight), once)
+    sums = once.sum(axis=-1, dtype="float64")
+    np.testing.assert_allclose(sums, 1, rtol=0, atol=1e-6)
+    # What is off it by little more is not there.
+    moved = once.copy()
+    moved[:, 0] += 1e-5
+    again = np.asarray(simplex.project(moved, min_weight))
+    np.testing.assert_allclose(again.sum(-1), 1, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("min_weight", [-0.1, 0.25, 0.3])
 def test_rejects_smallest_weights(min_weight):
     with pytest.raises(ValueError) as error:

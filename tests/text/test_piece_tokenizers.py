@@ -10,8 +10,10 @@ import sentencepiece
 import tensorflow as tf
 
 from keras_xf.text import SPECIAL_WORDS
+from keras_xf.text import ByteTokenizer
 from keras_xf.text import SentencePieceTokenizer
 from keras_xf.text import WordPieceTokenizer
+from keras_xf.text import ids_that_break_lines
 from keras_xf.text import load_tokenizer
 from tests.text.test_word_tokenizer import Served
 
@@ -252,3 +254,15 @@ def test_rejects(call, message):
     with pytest.raises(ValueError) as error:
         call()
     assert str(error.value).startswith(message)
+
+
+def test_ends_of_lines_are_found():
+    plain = SentencePieceTokenizer.learn(TEXTS * 3, 60)
+    assert ids_that_break_lines(plain) == ()
+    tokenizer = SentencePieceTokenizer.learn(TEXTS * 3, 315, byte_fallback=True)
+    found = ids_that_break_lines(tokenizer)
+    texts = tokenizer.decode(
+        np.array(found, "int32")[:, None], np.ones(len(found), "int32")
+    )
+    assert sorted(texts.numpy()) == [b"\t", b"\n", b"\r"]
+    assert len(ids_that_break_lines(ByteTokenizer())) == 3
