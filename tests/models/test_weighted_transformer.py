@@ -161,7 +161,7 @@ def train(
             ),
             {"logits": SmoothedCrossEntropy()},
         )
-    is_scaled = hasattr(model.optimizer, "dynamic_scale")
+    is_scaled = isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
     assert is_scaled == (dtype == "mixed_float16")
     targets = {"logits": np.roll(batch["target_ids"], -1, axis=1)}
     seen = []
