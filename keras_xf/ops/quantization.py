@@ -74,8 +74,11 @@ def look_up(codebook, indices):
     Returns:
         Tensor `(parts, number, dim)`. Of an index below 0 it is the first.
     """
-    # On a CPU a gather of -1 fails, and XLA takes another row for it.
-    return _look_up(ops.convert_to_tensor(codebook), ops.maximum(indices, 0))
+    # The reshape reads a variable: a custom gradient takes tensors only. On a
+    # CPU a gather of -1 fails, and XLA takes another row for it.
+    return _look_up(
+        ops.reshape(codebook, codebook.shape), ops.maximum(indices, 0)
+    )
 
 
 def statistics(vectors, indices, num_codes: int, weights=None):
@@ -235,6 +238,33 @@ def draw_candidates(vectors, weights, seed, num_codes: int):
     chosen += ops.arange(parts, dtype="int32")[:, None] * (number + 1)
     rows = ops.take(ops.reshape(vectors, (-1, dim)), chosen, axis=0)
     return ops.cast(rows, "float32"), total > 0
+
+
+def place_candidates(dead, rows, found, number, replicas: int):
+    """Gives each dead code a vector of its own, taken from replicas in turn.
+
+    Args:
+        dead: Boolean `(parts, num_codes)`, the same on all replicas.
+        rows: `(parts, num_codes, dim)`, this replica's candidates.
+        found: Boolean scalar, whether this replica has any.
+        number: Integer, this replica's number.
+        replicas: How many there are.
+
+    Returns:
+        Rows `(parts, num_codes, dim)`, and 1 where this replica has given one;
+        zeros elsewhere. What all have given is their sum.
+    """
+    parts, num_codes, dim = rows.shape
+    rank = ops.cumsum(ops.cast(dead, "int32"), axis=-1) - 1
+    is_mine = ops.logical_and(dead, rank % replicas == number)
+    is_mine = ops.logical_and(is_mine, found)
+    place = ops.maximum(rank, 0) // replicas
+    chosen = ops.take(
+        ops.reshape(rows, (-1, dim)), _number_all(place, num_codes), axis=0
+    )
+    chosen = ops.reshape(chosen, (parts, num_codes, dim))
+    is_mine = ops.cast(is_mine, "float32")
+    return chosen * is_mine[..., None], is_mine
 
 
 def restart(state: CodebookState, dead, rows, count, scale=1.0):

@@ -23,9 +23,14 @@ def replica_number():
     """The number of this replica, and how many there are.
 
     Returns:
-        An integer or an int32 scalar tensor, and an integer.
+        An integer, or where that is not known an int32 scalar tensor, and an
+        integer.
     """
     context = tf.distribute.get_replica_context()
     if context is None:
         return 0, 1
-    return context.replica_id_in_sync_group, context.num_replicas_in_sync
+    number = context.replica_id_in_sync_group
+    static = tf.get_static_value(number)
+    if static is not None:
+        number = int(static)
+    return number, context.num_replicas_in_sync

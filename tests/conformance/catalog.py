@@ -185,6 +185,24 @@ OF_NEW_ROTATIONS = OF_HASHES | dict.fromkeys(
 )
 
 
+STRAIGHT_THROUGH = {
+    "test_gradients_equal_central_differences": "the gradient is that of the "
+    "inputs, not of the codes; tested beside it",
+}
+
+# The codebook learns by the layer's own loss, and not by its outputs.
+OF_OWN_LOSS = STRAIGHT_THROUGH | dict.fromkeys(
+    (
+        "test_every_trainable_weight_gets_a_finite_gradient",
+        "test_compiled_gradients_equal_eager_ones",
+        "test_mixed_precision",
+        "test_replicas_agree_with_one_device",
+    ),
+    "what is trained has no part in the gradient of the outputs; tested "
+    "beside it",
+)
+
+
 def _adaptive_tables():
     """What an embedding of the same bins would give a tied softmax."""
     generator = np.random.default_rng(3)
@@ -424,6 +442,47 @@ CASES = {
         exceptions={
             "test_padding_does_not_matter": "a source is as long as it is; "
             "tested beside it",
+        },
+    ),
+    "DVQ": Case(
+        make=lambda **kwargs: layers.DVQ(
+            **{"num_codes": 5, "num_parts": 2, **kwargs}
+        ),
+        inputs={"inputs": SEQUENCE},
+        bad_arguments={
+            "num_codes": 0,
+            "num_parts": 0,
+            "commitment": -1.0,
+            "decay": 1.0,
+            "epsilon": -1.0,
+            "ema_init": "twos",
+            "keep_unhit": True,
+            "restart": 0.5,
+            "identity_gradient": True,
+        },
+        bad_shapes=((3, 7, 5), (8,)),
+        exceptions=STRAIGHT_THROUGH,
+    ),
+    "DVQ of projections, with indices": Case(
+        make=lambda **kwargs: layers.DVQ(
+            **{
+                "num_codes": 5,
+                "num_parts": 4,
+                "projected": True,
+                "return_indices": True,
+                "restart": layers.Restart(threshold=0.5),
+                "ema_init": "zero_debias",
+                "keep_unhit": True,
+                "seed": 3,
+                **kwargs,
+            }
+        ),
+        inputs={"inputs": SEQUENCE, "mask": Mask((None, None))},
+        bad_shapes=((3, 7, 5), (8,)),
+        exceptions=STRAIGHT_THROUGH
+        | {
+            "test_replicas_agree_with_one_device": "replicas draw other "
+            "vectors that codes begin again from; tested beside it",
         },
     ),
     "Dropout": Case(
@@ -904,6 +963,41 @@ CASES = {
         exceptions={
             "test_mixed_precision": "logits are float32 under every policy",
         },
+    ),
+    "VQ": Case(
+        make=lambda **kwargs: layers.VQ(**{"num_codes": 9, **kwargs}),
+        inputs={"inputs": SEQUENCE},
+        bad_arguments={"num_codes": 0, "commitment": -1.0},
+        bad_shapes=((3, 7, 5), (8,)),
+        exceptions=OF_OWN_LOSS,
+    ),
+    "VQEMA": Case(
+        make=lambda **kwargs: layers.VQEMA(**{"num_codes": 9, **kwargs}),
+        inputs={"inputs": SEQUENCE},
+        bad_arguments={
+            "num_codes": 0,
+            "commitment": -1.0,
+            "decay": 1.0,
+            "epsilon": -1.0,
+            "ema_init": "twos",
+            "keep_unhit": True,
+            "restart": 0.5,
+        },
+        bad_shapes=((3, 7, 5), (8,)),
+        exceptions=STRAIGHT_THROUGH,
+    ),
+    "VQEMA, masked, with indices": Case(
+        make=lambda **kwargs: layers.VQEMA(
+            **{
+                "num_codes": 100,
+                "return_indices": True,
+                "ema_init": "zero_debias",
+                **kwargs,
+            }
+        ),
+        inputs={"inputs": SEQUENCE, "mask": Mask((None, None))},
+        bad_shapes=((3, 7, 5), (8,)),
+        exceptions=STRAIGHT_THROUGH,
     ),
     "XLMemory": Case(
         make=lambda **kwargs: layers.XLMemory(**{"memory_length": 4, **kwargs}),

@@ -1,0 +1,168 @@
+"""Tests of keras_xf.layers.VQEMA."""
+
+import numpy as np
+import pytest
+
+from keras_xf.layers import VQEMA
+from keras_xf.layers import Restart
+
+CODES = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], "float32")
+VECTORS = np.array(
+    [[0.1, 0], [0.9, 0.2], [0.2, 0.9], [1.1, 0.8], [0.9, 1.2], [0, 0.2]],
+    "float32",
+)
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+@pytest.mark.parametrize(
+    ("ema_init", "losses", "codes"),
+    [
+        (
+            "ones",
+            [0.005208, 0.004640],
+            [
+                [0.015966, 0.031933],
+                [0.980999, 0.038],
+                [0.038, 0.980999],
+                [1.000001, 1.000001],
+            ],
+        ),
+        (
+            "zero_debias",
+            [0.005208, 0.002604],
+            [
+                [0.05, 0.1],
+                [0.899997, 0.199999],
+                [0.199999, 0.899997],
+                [1.000002, 1.000002],
+            ],
+        ),
+    ],
+)
+def test_golden_steps(ema_init, losses, codes):
+    layer = VQEMA(4, decay=0.9, ema_init=ema_init, return_indices=True)
+    layer.set_codebook(CODES)
+    for expected in losses:
+        before = layer.codebook.numpy()
+        outputs, indices = layer(VECTORS, training=True)
+        np.testing.assert_array_equal(indices, [0, 1, 2, 3, 3, 0])
+        # Of the codebook before the step.
+        np.testing.assert_array_equal(outputs, before[indices])
+        np.testing.assert_allclose(layer.losses, [expected], atol=5e-7)
+    np.testing.assert_allclose(layer.codebook, codes, atol=1e-6)
+    np.testing.assert_allclose(
+        layer.code_usage.result()[f"{layer.name}_perplexity"],
+        3.779763,
+        rtol=1e-6,
+    )
+    expected = [1.19, 1, 1, 1.19] if ema_init == "ones" else [2, 1, 1, 2]
+    np.testing.assert_allclose(layer.usage(), expected, rtol=1e-6)
+
+
+def test_dead_codes_begin_again_from_vectors_of_the_batch():
+    layer = VQEMA(8, decay=0.9, restart=Restart(threshold=1.0), seed=1)
+    far = np.full((8, 3), 1000, "float32") + np.arange(8)[:, None]
+    far[2] = 0
+    layer.set_codebook(far)
+    inputs = normal(40, 3)
+    layer(inputs, training=True)
+    codes = layer.codebook.numpy()
+    restarted = np.arange(8) != 2
+    rows = {tuple(row) for row in inputs}
+    assert {tuple(code) for code in codes[restarted]} <= rows
+    assert len(np.unique(codes, axis=0)) == 8
+    assert tuple(codes[2]) not in rows
+    np.testing.assert_allclose(layer.usage()[restarted], 40 / 8)
+    # The averages belong to the new codes: without a hit they stay.
+    layer(np.full((5, 3), -50, "float32"), training=True)
+    moved = np.any(np.abs(layer.codebook - codes) > 1e-4, axis=-1)
+    assert moved.sum() <= 1
+
+
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [
+        ({"every": 3}, [3, 6]),
+        ({"warmup": 2}, [3, 4, 5, 6]),
+        ({"every": 2, "warmup": 3}, [4, 6]),
+    ],
+)
+def test_restarts_are_made_when_they_are_due(options, steps):
+    # With a threshold that no code reaches all begin again, if any.
+    layer = VQEMA(3, restart=Restart(threshold=1e6, **options), seed=1)
+    layer.set_codebook(normal(3, 2, seed=1))
+    found = []
+    for step in range(1, 7):
+        inputs = normal(10, 2, seed=step)
+        layer(inputs, training=True)
+        rows = {tuple(row) for row in inputs}
+        if {tuple(code) for code in layer.codebook.numpy()} <= rows:
+            found.append(step)
+    assert found == steps
+
+
+@pytest.mark.parametrize("ema_init", ["ones", "zero_debias"])
+def test_a_code_in_use_is_left_alone(ema_init):
+    restart = Restart(fraction=0.03)
+    with_restart = VQEMA(4, ema_init=ema_init, restart=restart)
+    without = VQEMA(4, ema_init=ema_init)
+    for layer in (with_restart, without):
+        layer.set_codebook(CODES)
+        for _ in range(3):
+            layer(VECTORS, training=True)
+    np.testing.assert_array_equal(with_restart.codebook, without.codebook)
+
+
+def test_an_unused_code_keeps_its_place_for_long():
+    layer = VQEMA(2, decay=0.9)
+    layer.set_codebook([[0, 0], [30, 40]])
+    layer(normal(50, 2), training=True)
+    np.testing.assert_allclose(layer.codebook[1], [30, 40], rtol=1e-4)
+
+
+def test_keep_unhit_keeps_what_falls_to_the_origin_otherwise():
+    for keep_unhit, expected in ((False, [0, 0]), (True, [30, 40])):
+        layer = VQEMA(2, ema_init="zero_debias", keep_unhit=keep_unhit)
+        layer.set_codebook([[0, 0], [30, 40]])
+        layer(normal(50, 2), training=True)
+        np.testing.assert_array_equal(layer.codebook[1], expected)
+
+
+def test_first_codes_are_as_wide_as_promised():
+    layer = VQEMA(1000)
+    layer.build((None, 12))
+    codes = layer.codebook.numpy()
+    assert 0.495 < np.abs(codes).max() <= 0.5
+    np.testing.assert_allclose(codes.std(), 1 / np.sqrt(12), rtol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"fraction": 0.1, "threshold": 1.0},
+            "`fraction` must be None where a `threshold` is given. "
+            "Received: fraction=0.1, threshold=1.0.",
+        ),
+        (
+            {"fraction": 1.0},
+            "`fraction` must lie in (0, 1). Received: fraction=1.0.",
+        ),
+        (
+            {"threshold": 0.0},
+            "`threshold` must be positive. Received: threshold=0.0.",
+        ),
+        ({"every": 0}, "`every` must be positive. Received: every=0."),
+        (
+            {"warmup": -1},
+            "`warmup` must not be negative. Received: warmup=-1.",
+        ),
+    ],
+)
+def test_restart_rejects(options, message):
+    with pytest.raises(ValueError) as error:
+        Restart(**options)
+    assert str(error.value) == message
