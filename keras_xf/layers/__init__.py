@@ -9,6 +9,7 @@ from keras_xf.layers.cross_attention import CrossAttention
 from keras_xf.layers.dropout import Dropout
 from keras_xf.layers.dvq import DVQ
 from keras_xf.layers.feed_forward import FeedForward
+from keras_xf.layers.gumbel_softmax import GumbelSoftmax
 from keras_xf.layers.learned_positions import LearnedPositions
 from keras_xf.layers.lsh_self_attention import LSHSelfAttention
 from keras_xf.layers.multi_branch_attention import MultiBranchAttention
@@ -22,6 +23,7 @@ from keras_xf.layers.restart import Restart
 from keras_xf.layers.rev_block import RevBlock
 from keras_xf.layers.reversible_sequence import ReversibleSequence
 from keras_xf.layers.self_attention import SelfAttention
+from keras_xf.layers.semantic_hashing import SemanticHashing
 from keras_xf.layers.sinusoidal_positions import SinusoidalPositions
 from keras_xf.layers.sublayer import Sublayer
 from keras_xf.layers.token_embedding import TokenEmbedding
@@ -41,6 +43,7 @@ __all__ = [
     "CrossAttention",
     "Dropout",
     "FeedForward",
+    "GumbelSoftmax",
     "LSHSelfAttention",
     "LearnedPositions",
     "MultiBranchAttention",
@@ -54,6 +57,7 @@ __all__ = [
     "RevBlock",
     "ReversibleSequence",
     "SelfAttention",
+    "SemanticHashing",
     "SinusoidalPositions",
     "Sublayer",
     "TokenEmbedding",
