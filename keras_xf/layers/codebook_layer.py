@@ -58,14 +58,18 @@ class CodebookLayer(CodeLayer):
         if self.freeze:
             codes = ops.stop_gradient(codes)
         indices = nearest_codes(parts, codes)
-        rows = quantization.look_up(codes, indices)
+        is_learning = self._is_learning(training)
+        chosen = indices[None]
+        if is_learning and self._samples:
+            chosen = self._drawn(parts, codes)
+        rows = quantization.look_up_mean(codes, chosen)
         self.add_loss(self._loss(parts, rows, weights))
         outputs = self._outputs(vectors, parts, rows)
         outputs = ops.reshape(outputs, ops.shape(inputs))
         outputs = hide(ops.cast(outputs, self.compute_dtype), mask)
-        if self._is_learning(training):
+        if is_learning:
             # The codes of before this step are what was looked up.
-            self._learn(ops.stop_gradient(parts), indices, weights)
+            self._learn(ops.stop_gradient(parts), chosen, weights)
         if not self.return_indices:
             return outputs
         return outputs, self._shaped_indices(indices, inputs, mask)
@@ -131,6 +135,13 @@ class CodebookLayer(CodeLayer):
 
     # What a layer made of this one says.
 
+    # How many codes are drawn for a vector in training, if any.
+    _samples = 0
+
+    def _drawn(self, parts, codes):
+        """Codes that are drawn, `(samples, parts, number)`."""
+        raise NotImplementedError
+
     def _build_rest(self):
         """Makes the weights beside the codes and their counts."""
         raise NotImplementedError
@@ -139,8 +150,8 @@ class CodebookLayer(CodeLayer):
         """The layer's loss of vectors and the codes that they hit."""
         raise NotImplementedError
 
-    def _learn(self, parts, indices, weights):
-        """Changes the state after a training step."""
+    def _learn(self, parts, chosen, weights):
+        """Changes the state, by codes `(samples, parts, number)`."""
         raise NotImplementedError
 
     def _to_parts(self, vectors):
@@ -162,10 +173,10 @@ class CodebookLayer(CodeLayer):
         rows = ops.cast(rows, parts.dtype)
         return quantization.join(discrete.straight_through(rows, parts))
 
-    def _count(self, parts, indices, weights):
+    def _count(self, parts, chosen, weights):
         """Hits and sums of all replicas; the metric counts this one's."""
-        counts, sums = quantization.statistics(
-            parts, indices, self.num_codes, weights
+        counts, sums = quantization.mean_statistics(
+            parts, chosen, self.num_codes, weights
         )
         self.code_usage.update_state(counts)
         return sum_over_replicas((counts, sums))

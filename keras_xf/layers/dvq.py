@@ -46,11 +46,15 @@ class DVQ(MovingCodebookLayer):
             first.
         restart: A `Restart`: when codes that nothing hits begin again. Never
             by default.
+        samples: Number of codes that are drawn for each vector in training, by
+            the softmax of `-|x - E|^2`: the outputs are their mean, and each
+            is hit by a share. Nothing is drawn by default; Roy et al. have 5
+            to 10. Indices are those of the nearest codes in any case.
         codebook_initializer: Initializer of the codes; by default uniform in
             `+-sqrt(3 / dim)` of a part's width.
         return_indices: Whether a call returns the indices too.
         freeze: Whether the codebook stays as it is in training.
-        seed: Seed of restarts and of `adapt`.
+        seed: Seed of restarts, of samples and of `adapt`.
         **kwargs: `keras.layers.Layer` arguments, such as `name` and `dtype`.
 
     Call arguments:
@@ -73,6 +77,7 @@ class DVQ(MovingCodebookLayer):
 
     Reference:
         [Kaiser et al., 2018](https://arxiv.org/abs/1803.03382), section 3.3
+        [Roy et al., 2018](https://arxiv.org/abs/1805.11063), section 3
     """
 
     _has_parts = True
@@ -89,6 +94,7 @@ class DVQ(MovingCodebookLayer):
         ema_init: str = "ones",
         keep_unhit: bool = False,
         restart: Restart | None = None,
+        samples: int = 0,
         codebook_initializer=None,
         return_indices: bool = False,
         freeze: bool = False,
@@ -110,6 +116,7 @@ class DVQ(MovingCodebookLayer):
             ema_init=ema_init,
             keep_unhit=keep_unhit,
             restart=restart,
+            samples=samples,
             codebook_initializer=codebook_initializer,
             return_indices=return_indices,
             freeze=freeze,

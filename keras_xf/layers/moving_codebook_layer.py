@@ -3,16 +3,20 @@
 import keras
 from keras import ops
 
+from keras_xf.checks import as_integer
 from keras_xf.checks import check
 from keras_xf.layers.codebook_layer import CodebookLayer
 from keras_xf.layers.restart import Restart
 from keras_xf.ops import quantization
 from keras_xf.ops import stateless_random
+from keras_xf.ops.nearest import draw_codes
 from keras_xf.ops.quantization import CodebookState
 from keras_xf.ops.replicas import replica_number
 from keras_xf.ops.replicas import sum_over_replicas
 
 STARTS = ("ones", "zero_debias")
+# What is drawn.
+RESTARTS, SAMPLES = 1, 2
 
 
 class MovingCodebookLayer(CodebookLayer):
@@ -25,6 +29,7 @@ class MovingCodebookLayer(CodebookLayer):
         ema_init: How the averages begin.
         keep_unhit: Whether codes that were never hit stay.
         restart: When dead codes begin again.
+        samples: How many codes are drawn for a vector in training, if any.
         **kwargs: Arguments of `CodebookLayer`.
     """
 
@@ -37,6 +42,7 @@ class MovingCodebookLayer(CodebookLayer):
         ema_init,
         keep_unhit,
         restart,
+        samples,
         **kwargs,
     ):
         super().__init__(num_codes, **kwargs)
@@ -63,6 +69,8 @@ class MovingCodebookLayer(CodebookLayer):
         self.ema_init = ema_init
         self.keep_unhit = keep_unhit
         self.restart = restart
+        self.samples = as_integer("samples", samples, least=0)
+        self._samples = self.samples
         self._zero_debias = ema_init == "zero_debias"
         self._first_counts = "zeros" if self._zero_debias else "ones"
 
@@ -74,6 +82,7 @@ class MovingCodebookLayer(CodebookLayer):
             "ema_init": self.ema_init,
             "keep_unhit": self.keep_unhit,
             "restart": keras.saving.serialize_keras_object(self.restart),
+            "samples": self.samples,
         }
 
     @classmethod
@@ -88,11 +97,11 @@ class MovingCodebookLayer(CodebookLayer):
             "zeros" if self._zero_debias else self._first_sums,
         )
         self.steps = self._state("steps", (), "zeros", dtype="int32")
-        if self.restart is not None:
+        if self.restart is not None or self.samples:
             # Keras saves no seeds. With this one and the steps, training that
             # goes on draws what it would have drawn.
-            self.restart_seed = self._state(
-                "restart_seed", (2,), self._first_seed, dtype="int32"
+            self.draw_seed = self._state(
+                "draw_seed", (2,), self._first_seed, dtype="int32"
             )
 
     def _first_sums(self, shape, dtype=None):
@@ -105,8 +114,16 @@ class MovingCodebookLayer(CodebookLayer):
     def _loss(self, parts, rows, weights):
         return self._commitment_loss(parts, rows, weights)
 
-    def _learn(self, parts, indices, weights):
-        counts, sums = self._count(parts, indices, weights)
+    def _drawn(self, parts, codes):
+        # Other noise on each replica.
+        number, _ = replica_number()
+        seed = stateless_random.fold_in(
+            self._seed_of(SAMPLES, self.steps), number
+        )
+        return draw_codes(parts, codes, seed, self.samples)
+
+    def _learn(self, parts, chosen, weights):
+        counts, sums = self._count(parts, chosen, weights)
         state = quantization.ema_step(
             self._read(),
             counts,
@@ -137,9 +154,7 @@ class MovingCodebookLayer(CodebookLayer):
         rows, found = quantization.draw_candidates(
             parts,
             weights,
-            stateless_random.fold_in(
-                ops.convert_to_tensor(self.restart_seed), state.steps
-            ),
+            self._seed_of(RESTARTS, state.steps),
             self.num_codes,
         )
         rows, filled = sum_over_replicas(
@@ -162,6 +177,12 @@ class MovingCodebookLayer(CodebookLayer):
     def _running_counts(self):
         steps = ops.convert_to_tensor(self.steps)
         return self.counts / self._scale(ops.maximum(steps, 1))
+
+    def _seed_of(self, purpose, steps):
+        # Of its own for each purpose, so that one does not shift the other.
+        seed = ops.convert_to_tensor(self.draw_seed)
+        seed = stateless_random.fold_in(seed, purpose)
+        return stateless_random.fold_in(seed, ops.convert_to_tensor(steps))
 
     def _scale(self, steps):
         """What the averages are divided by."""

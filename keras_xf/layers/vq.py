@@ -91,8 +91,8 @@ class VQ(CodebookLayer):
         own = quantization.mean_square(ops.stop_gradient(parts), rows, weights)
         return own + self._commitment_loss(parts, rows, weights)
 
-    def _learn(self, parts, indices, weights):
-        counts, sums = self._count(parts, indices, weights)
+    def _learn(self, parts, chosen, weights):
+        counts, sums = self._count(parts, chosen, weights)
         change = (counts - self.counts) * (1 - USAGE_DECAY)
         is_usable = quantization.is_usable(counts, sums)
         self.counts.assign_add(ops.where(is_usable, change, 0.0))

@@ -47,11 +47,15 @@ class VQEMA(MovingCodebookLayer):
             first.
         restart: A `Restart`: when codes that nothing hits begin again from
             vectors of the batch. Never by default.
+        samples: Number of codes that are drawn for each vector in training, by
+            the softmax of `-|x - E|^2`: the outputs are their mean, and each
+            is hit by a share. Nothing is drawn by default; Roy et al. have 5
+            to 10. Indices are those of the nearest codes in any case.
         codebook_initializer: Initializer of the codes; by default uniform in
             `+-sqrt(3 / dim)`, as in Sonnet.
         return_indices: Whether a call returns the indices too.
         freeze: Whether the codebook stays as it is in training.
-        seed: Seed of restarts and of `adapt`.
+        seed: Seed of restarts, of samples and of `adapt`.
         **kwargs: `keras.layers.Layer` arguments, such as `name` and `dtype`.
 
     Call arguments:
@@ -74,6 +78,7 @@ class VQEMA(MovingCodebookLayer):
 
     Reference:
         [van den Oord et al., 2017](https://arxiv.org/abs/1711.00937)
+        [Roy et al., 2018](https://arxiv.org/abs/1805.11063), section 3
     """
 
     def __init__(
@@ -85,6 +90,7 @@ class VQEMA(MovingCodebookLayer):
         ema_init: str = "ones",
         keep_unhit: bool = False,
         restart: Restart | None = None,
+        samples: int = 0,
         codebook_initializer=None,
         return_indices: bool = False,
         freeze: bool = False,
@@ -99,6 +105,7 @@ class VQEMA(MovingCodebookLayer):
             ema_init=ema_init,
             keep_unhit=keep_unhit,
             restart=restart,
+            samples=samples,
             codebook_initializer=codebook_initializer,
             return_indices=return_indices,
             freeze=freeze,

@@ -1,10 +1,15 @@
-"""The nearest row of a codebook (van den Oord et al., 2017, equation 1)."""
+"""The nearest row of a codebook (van den Oord et al., 2017, equation 1).
+
+Or one that is the more likely to be drawn, the nearer it is (Roy et al., 2018).
+"""
 
 import math
 
 from keras import ops
 
+from keras_xf.ops import stateless_random
 from keras_xf.ops.chunk_lots import map_lots
+from keras_xf.ops.discrete import gumbel_noise
 from keras_xf.ops.target_platform import target_platform
 
 # Scores that are in memory at once. On a CPU they stay in its cache; a GPU
@@ -32,6 +37,28 @@ def nearest_codes(vectors, codebook):
         int32 tensor `(parts, number)`, computed in float32. Of codes that are
         equally near it is the first. Of a vector with NaN it is any code.
     """
+    return _search(vectors, codebook)[0]
+
+
+def draw_codes(vectors, codebook, seed, samples: int):
+    """Draws codes by the softmax of the negative squares of their distances.
+
+    It is hard expectation maximization's soft sister (Roy et al., 2018, section
+    3): the mean of what is drawn stands for the vector.
+
+    Args:
+        vectors: Float tensor `(parts, number, dim)`.
+        codebook: Float tensor `(parts, num_codes, dim)`.
+        seed: A seed of `keras_xf.ops.stateless_random`.
+        samples: Number of codes for each vector; one may be drawn twice.
+
+    Returns:
+        int32 tensor `(samples, parts, number)`.
+    """
+    return _search(vectors, codebook, seed, samples)
+
+
+def _search(vectors, codebook, seed=None, samples=1):
     codes = ops.stop_gradient(ops.cast(codebook, "float32"))
     center = ops.mean(codes, axis=1, keepdims=True)
     codes = codes - center
@@ -60,12 +87,27 @@ def nearest_codes(vectors, codebook):
             some = ops.slice(vectors, (0, block * size, 0), (parts, size, dim))
         centered = ops.cast(some, "float32") - center
         scores = ops.matmul(centered, columns) - half_squares
-        return [_places(scores) if is_grouped else _argmax(scores)]
+        find = _places if is_grouped else _argmax
+        if seed is None:
+            return [find(scores)[None]]
+        # The largest sum of twice the scores, which are the logits but for
+        # what all have in common, and Gumbel noise is a draw of the softmax.
+        own = stateless_random.fold_in(seed, block)
+        noises = (
+            stateless_random.uniform(
+                stateless_random.fold_in(own, sample), ops.shape(scores)
+            )
+            for sample in range(samples)
+        )
+        drawn = [find(2 * scores + gumbel_noise(noise)) for noise in noises]
+        return [ops.stack(drawn)]
 
-    (found,) = map_lots(search, blocks, [((parts, size), "int32")], codes)
-    indices = ops.reshape(ops.transpose(found, (1, 0, 2)), (parts, -1))
+    like = [((samples, parts, size), "int32")]
+    (found,) = map_lots(search, blocks, like, codes)
+    found = ops.transpose(found, (1, 2, 0, 3))
+    indices = ops.reshape(found, (samples, parts, blocks * size))
     # A NaN may have found a code that is none.
-    return ops.minimum(indices[:, :number], num_codes - 1)
+    return ops.minimum(indices[..., :number], num_codes - 1)
 
 
 def _blocks(number, num_codes):

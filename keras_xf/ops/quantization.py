@@ -104,6 +104,45 @@ def statistics(vectors, indices, num_codes: int, weights=None):
     )
 
 
+def mean_statistics(vectors, drawn, num_codes: int, weights=None):
+    """Statistics of vectors that hit several codes with a share of each.
+
+    Args:
+        vectors: Float tensor `(parts, number, dim)`.
+        drawn: Integer tensor `(samples, parts, number)`.
+        num_codes: Number of codes of a part.
+        weights: Float tensor `(number,)`; ones by default.
+
+    Returns:
+        Counts `(parts, num_codes)` and sums `(parts, num_codes, dim)`.
+    """
+    samples = drawn.shape[0]
+    pairs = [
+        statistics(vectors, drawn[sample], num_codes, weights)
+        for sample in range(samples)
+    ]
+    if samples == 1:
+        return pairs[0]
+    counts, sums = zip(*pairs, strict=True)
+    return sum(counts) / samples, sum(sums) / samples
+
+
+def look_up_mean(codebook, drawn):
+    """The mean of the codes that were drawn, as from `look_up`.
+
+    Args:
+        codebook: Float tensor `(parts, num_codes, dim)`.
+        drawn: Integer tensor `(samples, parts, number)`.
+
+    Returns:
+        Tensor `(parts, number, dim)`.
+    """
+    samples = drawn.shape[0]
+    rows = [look_up(codebook, drawn[sample]) for sample in range(samples)]
+    # One code must come out exactly.
+    return rows[0] if samples == 1 else sum(rows) / samples
+
+
 def start_state(codes, steps, *, zero_debias: bool = False, counts=None):
     """The moving averages that belong to a given codebook.
 

@@ -27,6 +27,9 @@ MAKERS = {
             **kwargs,
         }
     ),
+    "VQEMA, samples": lambda **kwargs: VQEMA(
+        **{"num_codes": 6, "samples": 3, "seed": 1, **kwargs}
+    ),
     "DVQ": lambda **kwargs: DVQ(**{"num_codes": 6, **kwargs}),
     "DVQ, projected": lambda **kwargs: DVQ(
         **{"num_codes": 6, "projected": True, **kwargs}
@@ -52,6 +55,10 @@ def values(layer):
 def assert_same(first, second, **tolerances):
     for a, b in zip(first, second, strict=True):
         np.testing.assert_allclose(a, b, **{"rtol": 0, **tolerances})
+
+
+def is_random(layer):
+    return bool(getattr(layer, "restart", None) or getattr(layer, "samples", 0))
 
 
 def built(make, shape=(4, 5, 4), **kwargs):
@@ -87,7 +94,7 @@ def test_state_is_single_precision(make, policy):
     layer = built(make, dtype=policy)
     layer(normal(4, 5, 4), training=True)
     dtypes = {v.name: v.dtype for v in layer.weights}
-    for name in ("steps", "restart_seed"):
+    for name in ("steps", "draw_seed"):
         assert dtypes.pop(name, "int32") == "int32"
     assert set(dtypes.values()) == {"float32"}
 
@@ -205,16 +212,16 @@ def test_masked_vectors_are_nothing(make):
     # Not even what is no number may get in.
     inputs[:, 4:] = np.nan
     mask = np.arange(7) < np.full((2, 1), 4)
-    outputs, indices = layer(inputs, training=True, mask=mask)
-    expected, expected_indices = alone(inputs[:, :4], training=True)
+    # Of another shape other noise is drawn.
+    training = not is_random(layer)
+    outputs, indices = layer(inputs, training=training, mask=mask)
+    expected, expected_indices = alone(inputs[:, :4], training=training)
     np.testing.assert_array_equal(outputs[:, :4], expected)
     np.testing.assert_array_equal(outputs[:, 4:], np.zeros((2, 3, 4)))
     np.testing.assert_array_equal(indices[:, :4], expected_indices)
     assert np.all(indices[:, 4:] == -1)
     np.testing.assert_allclose(layer.losses[0], alone.losses[0], rtol=1e-6)
-    is_random = getattr(layer, "restart", None) is not None
-    if not is_random:
-        assert_same(values(layer), values(alone), atol=1e-6)
+    assert_same(values(layer), values(alone), atol=1e-6)
     np.testing.assert_array_equal(
         layer.decode_from_indices(indices)[:, 4:], np.zeros((2, 3, 4))
     )
@@ -314,10 +321,8 @@ def test_training_goes_on_after_it_was_saved(make, way, tmp_path):
         np.testing.assert_allclose(a.numpy(), b.numpy(), atol=1e-6)
 
 
-@pytest.mark.parametrize("name", [n for n in MAKERS if "restart" not in n])
 @pytest.mark.parametrize("is_masked", [False, True])
-def test_replicas_learn_as_one_device(name, is_masked, strategy):
-    make = MAKERS[name]
+def test_replicas_learn_as_one_device(make, is_masked, strategy):
     one = built(make)
     with strategy.scope():
         both = twin(make, one)
@@ -328,11 +333,12 @@ def test_replicas_learn_as_one_device(name, is_masked, strategy):
             mask[2:, 1:] = False
         one(inputs, training=True, mask=mask)
         step_on_replicas(strategy, both, inputs, mask)
-        assert_same(values(both), values(one), atol=1e-6)
-    usage = both.code_usage.result()
-    for key, expected in one.code_usage.result().items():
-        key = key.replace(one.name, both.name)
-        np.testing.assert_allclose(usage[key], expected, rtol=1e-5)
+        if not is_random(one):
+            assert_same(values(both), values(one), atol=1e-6)
+            usage = both.code_usage.result()
+            for key, expected in one.code_usage.result().items():
+                key = key.replace(one.name, both.name)
+                np.testing.assert_allclose(usage[key], expected, rtol=1e-5)
     for variable in both.weights:
         first, second = strategy.experimental_local_results(variable.value)
         np.testing.assert_array_equal(first, second)
@@ -543,16 +549,14 @@ def test_metrics_count_the_hits_since_the_last_reset():
 
 def test_usage_is_the_running_count(make):
     layer = built(make)
-    inputs = normal(4, 5, 4)
-    step = tf.function(lambda: layer(inputs, training=True))
-    for _ in range(700):
-        step()
     assert layer.usage().shape == layer.codebook.shape[:-1]
-    if getattr(layer, "restart", None) is None:
-        indices = np.reshape(layer.encode(inputs), (20, -1))
-        hits = [np.bincount(part, minlength=6) for part in indices.T]
-        usage = np.reshape(layer.usage(), (-1, 6))
-        np.testing.assert_allclose(usage, hits, atol=0.05)
+    inputs = normal(4, 5, 4)
+    indices = np.reshape(layer.encode(inputs), (20, -1))
+    hits = np.array([np.bincount(part, minlength=6) for part in indices.T])
+    layer(inputs, training=True)
+    usage = np.reshape(layer.usage(), (-1, 6))
+    if not is_random(layer):
+        np.testing.assert_allclose(usage, 0.99 + 0.01 * hits, rtol=1e-6)
 
 
 def test_assignments_are_those_of_the_oracle():

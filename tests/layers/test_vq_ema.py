@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_xf.layers import VQEMA
 from keras_xf.layers import Restart
@@ -166,3 +167,60 @@ def test_restart_rejects(options, message):
     with pytest.raises(ValueError) as error:
         Restart(**options)
     assert str(error.value) == message
+
+
+def test_samples_share_a_vector():
+    layer = VQEMA(3, samples=4, decay=0.5, seed=1, return_indices=True)
+    codes = np.array([[0, 0], [1, 0], [0, 9]], "float32")
+    layer.set_codebook(codes)
+    inputs = np.full((2000, 2), [0.4, 0], "float32")
+    outputs, indices = layer(inputs, training=True)
+    # Quarters of the way between the two that are near.
+    shares = np.unique(outputs[:, 0])
+    np.testing.assert_allclose(shares, [0, 0.25, 0.5, 0.75, 1])
+    np.testing.assert_array_equal(outputs[:, 1], np.zeros(2000))
+    np.testing.assert_array_equal(indices, np.zeros(2000))
+    p = np.exp([-0.16, -0.36])
+    p /= p.sum()
+    assert abs(np.mean(outputs[:, 0]) - p[1]) < 0.03
+    hits = 2 * layer.usage() - 1
+    np.testing.assert_allclose(
+        hits, [2000 - hits[1], 2000 * np.mean(outputs[:, 0]), 0], rtol=1e-4
+    )
+    # What has been hit moves to the vectors, and the rest stays.
+    np.testing.assert_allclose(layer.codebook[:2], inputs[:2], atol=2e-3)
+    np.testing.assert_allclose(layer.codebook[2], codes[2], rtol=1e-4)
+    loss = 0.25 * np.mean((outputs - inputs) ** 2)
+    np.testing.assert_allclose(layer.losses, [loss], rtol=1e-5)
+
+
+def test_samples_are_others_in_each_step_and_none_in_inference():
+    layer = VQEMA(5, samples=1, seed=1, decay=0.999999)
+    layer.set_codebook(0.1 * normal(5, 2))
+    inputs = normal(50, 2)
+    first, second = (layer(inputs, training=True) for _ in range(2))
+    assert np.any(np.abs(first - second) > 1e-3)
+    np.testing.assert_array_equal(
+        layer(inputs), layer.decode_from_indices(layer.encode(inputs))
+    )
+
+
+def test_codes_do_not_begin_again_from_what_is_not_finite():
+    layer = VQEMA(3, restart=Restart(threshold=1e6), seed=1)
+    inputs = normal(20, 2)
+    layer(inputs, training=True)
+    before = [v.numpy() for v in layer.weights]
+    inputs[:, 0] = np.inf
+    tf.function(layer)(tf.constant(inputs), training=True)
+    for variable, value in zip(layer.weights, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value, variable.path)
+
+
+def test_each_restart_draws_other_vectors():
+    layer = VQEMA(3, restart=Restart(threshold=1e6), seed=1)
+    inputs = normal(200, 2)
+    found = []
+    for _ in range(2):
+        layer(inputs, training=True)
+        found.append(layer.codebook.numpy())
+    assert np.all(found[0] != found[1])

@@ -50,7 +50,7 @@ def test_what_all_share_costs_no_digits():
 
 
 def test_half_precision_is_searched_in_single():
-    vectors, codes = arrays(500, 512, 64)
+    vectors, codes = arrays(500, 512, 64, offset=10.0, scale=0.1)
     vectors = vectors.astype("float16")
     found = nearest.nearest_codes(tf.constant(vectors), codes)[0]
     np.testing.assert_array_equal(found, oracle.nearest(vectors[0], codes[0]))
@@ -65,10 +65,12 @@ def test_of_equal_codes_the_first_is_found(num_codes):
 
 
 @pytest.mark.parametrize("num_codes", [4, 100])
+@pytest.mark.parametrize("dim", [1, 4])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_nan_finds_some_code(num_codes, jit_compile):
-    vectors, codes = arrays(9, num_codes, 4)
-    vectors[0, 3] = np.nan
+def test_what_is_not_finite_finds_some_code(num_codes, dim, value, jit_compile):
+    vectors, codes = arrays(9, num_codes, dim)
+    vectors[0, 3] = value
     search = tf.function(nearest.nearest_codes, jit_compile=jit_compile)
     found = search(vectors, codes)[0].numpy()
     assert 0 <= found.min() <= found.max() < num_codes
@@ -92,3 +94,29 @@ def test_distances_are_never_in_memory_for_all():
     )
     assert "f32[1,2048,8192]" not in program
     assert "f32[1,128,8192]" in program or "f32[128,8192]" in program
+
+
+@pytest.mark.parametrize("num_codes", [4, 100])
+@pytest.mark.parametrize("scores", [2**20, 40_000])
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_codes_are_drawn_by_their_distances(
+    num_codes, scores, jit_compile, monkeypatch
+):
+    monkeypatch.setitem(nearest.SCORES, "CPU", scores)
+    vectors, codes = arrays(2, num_codes, 3, parts=2)
+    draws = 20_000
+    many = np.repeat(vectors, draws, axis=1)
+    draw = tf.function(nearest.draw_codes, jit_compile=jit_compile)
+    drawn = np.asarray(draw(many, codes, tf.constant([1, 2]), 2))
+    assert drawn.shape == (2, 2, 2 * draws) and drawn.dtype == "int32"
+    assert np.any(drawn[0] != drawn[1])
+    for part, vector in np.ndindex(2, 2):
+        squares = np.sum((codes[part] - vectors[part, vector]) ** 2, axis=-1)
+        expected = np.exp(-squares) / np.sum(np.exp(-squares))
+        own = drawn[:, part, vector * draws : (vector + 1) * draws]
+        found = np.bincount(own.ravel(), minlength=num_codes) / (2 * draws)
+        # Five standard deviations.
+        assert np.all(
+            np.abs(found - expected)
+            < 5 * np.sqrt(expected / (2 * draws)) + 1 / draws
+        )
