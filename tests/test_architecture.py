@@ -72,6 +72,7 @@ FILES_ON_TENSORFLOW = {
     "keras_xf.ops.only_first": "a custom gradient",
     "keras_xf.ops.permutations": "a scatter of integers",
     "keras_xf.ops.rematerialized_chunks": "a tape inside a custom gradient",
+    "keras_xf.ops.replicas": "strategies",
     "keras_xf.ops.reversible": "a tape inside a custom gradient",
     "keras_xf.ops.shared_function": "functions inside of graphs",
     "keras_xf.ops.stateless_random": "draws that are a function of a seed",

@@ -1,5 +1,7 @@
 """Metrics: what is measured beside the loss."""
 
+from keras_xf.metrics.bit_usage import BitUsage
 from keras_xf.metrics.bits_per_token import BitsPerToken
+from keras_xf.metrics.code_usage import CodeUsage
 
-__all__ = ["BitsPerToken"]
+__all__ = ["BitUsage", "BitsPerToken", "CodeUsage"]

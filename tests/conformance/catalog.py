@@ -185,6 +185,34 @@ OF_NEW_ROTATIONS = OF_HASHES | dict.fromkeys(
 )
 
 
+OF_CODES = {
+    "test_gradients_equal_central_differences": "the gradient is that of the "
+    "inputs, not of the codes; tested beside it",
+    "test_precisions_agree": "a rounded vector may have another code; tested "
+    "beside it, for vectors that are rounded already",
+}
+
+# The codebook learns by the layer's own loss, and not by its outputs.
+OF_OWN_LOSS = OF_CODES | dict.fromkeys(
+    (
+        "test_every_trainable_weight_gets_a_finite_gradient",
+        "test_compiled_gradients_equal_eager_ones",
+        "test_mixed_precision",
+        "test_replicas_agree_with_one_device",
+    ),
+    "what is trained has no part in the gradient of the outputs; tested "
+    "beside it",
+)
+
+OF_NOISE = OF_CODES | dict.fromkeys(
+    (
+        "test_compiled_gradients_equal_eager_ones",
+        "test_replicas_agree_with_one_device",
+    ),
+    "each training step draws noise of its own, each replica too",
+)
+
+
 def _adaptive_tables():
     """What an embedding of the same bins would give a tied softmax."""
     generator = np.random.default_rng(3)
@@ -426,6 +454,48 @@ CASES = {
             "tested beside it",
         },
     ),
+    "DVQ": Case(
+        make=lambda **kwargs: layers.DVQ(
+            **{"num_codes": 5, "num_parts": 2, **kwargs}
+        ),
+        inputs={"inputs": SEQUENCE},
+        bad_arguments={
+            "num_codes": 0,
+            "num_parts": 0,
+            "commitment": -1.0,
+            "decay": 1.0,
+            "epsilon": -1.0,
+            "ema_init": "twos",
+            "keep_unhit": True,
+            "restart": 0.5,
+            "samples": -1,
+            "identity_gradient": True,
+        },
+        bad_shapes=((3, 7, 5), (8,)),
+        exceptions=OF_CODES,
+    ),
+    "DVQ of projections, with indices": Case(
+        make=lambda **kwargs: layers.DVQ(
+            **{
+                "num_codes": 5,
+                "num_parts": 4,
+                "projected": True,
+                "return_indices": True,
+                "restart": layers.Restart(threshold=0.5),
+                "ema_init": "zero_debias",
+                "keep_unhit": True,
+                "seed": 3,
+                **kwargs,
+            }
+        ),
+        inputs={"inputs": SEQUENCE, "mask": Mask((None, None))},
+        bad_shapes=((3, 7, 5), (8,)),
+        exceptions=OF_CODES
+        | {
+            "test_replicas_agree_with_one_device": "replicas draw other "
+            "vectors that codes begin again from; tested beside it",
+        },
+    ),
     "Dropout": Case(
         make=lambda **kwargs: layers.Dropout(**{"rate": 0.0, **kwargs}),
         inputs={"inputs": SEQUENCE},
@@ -440,6 +510,39 @@ CASES = {
         bad_arguments={"intermediate_dim": 0, "dropout": 1.0},
         bad_shapes=((8,), (3, 7, 5)),
         dropout={"dropout": 0.5},
+    ),
+    "GumbelSoftmax": Case(
+        make=lambda **kwargs: layers.GumbelSoftmax(
+            **{"num_codes": 9, **kwargs}
+        ),
+        inputs={"inputs": SEQUENCE},
+        bad_arguments={
+            "num_codes": 0,
+            "temperature": 0.0,
+            "min_temperature": 0.0,
+            "divergence": -1.0,
+        },
+        bad_shapes=((3, 7, 5), (8,)),
+        # Its training is random with any options.
+        dropout={"temperature": 0.5},
+        exceptions=OF_NOISE,
+    ),
+    "GumbelSoftmax, hard, masked, with indices": Case(
+        make=lambda **kwargs: layers.GumbelSoftmax(
+            **{
+                "num_codes": 9,
+                "hard": True,
+                "divergence": 0.1,
+                "temperature": keras.optimizers.schedules.ExponentialDecay(
+                    2.0, 1, 0.99
+                ),
+                "return_indices": True,
+                **kwargs,
+            }
+        ),
+        inputs={"inputs": SEQUENCE, "mask": Mask((None, None))},
+        bad_shapes=((3, 7, 5), (8,)),
+        exceptions=OF_NOISE,
     ),
     "LSHSelfAttention": Case(
         make=lambda **kwargs: layers.LSHSelfAttention(
@@ -870,6 +973,34 @@ CASES = {
             "test_export_serves_the_same": "served outputs cannot be nested",
         },
     ),
+    "SemanticHashing": Case(
+        make=lambda **kwargs: layers.SemanticHashing(
+            **{"num_bits": 6, "noise_stddev": 0.0, "hard_fraction": 1, **kwargs}
+        ),
+        inputs={"inputs": SEQUENCE},
+        bad_arguments={
+            "num_bits": 32,
+            "noise_stddev": -1.0,
+            "hard_fraction": 1.5,
+        },
+        bad_shapes=((3, 7, 5), (8,)),
+        dropout={"noise_stddev": 1.0, "hard_fraction": 0.5},
+        exceptions=OF_CODES,
+    ),
+    "SemanticHashing, masked, with indices": Case(
+        make=lambda **kwargs: layers.SemanticHashing(
+            **{
+                "num_bits": 31,
+                "noise_stddev": 0.0,
+                "hard_fraction": 0.0,
+                "return_indices": True,
+                **kwargs,
+            }
+        ),
+        inputs={"inputs": SEQUENCE, "mask": Mask((None, None))},
+        bad_shapes=((3, 7, 5), (8,)),
+        exceptions=OF_CODES,
+    ),
     "SinusoidalPositions": Case(
         make=layers.SinusoidalPositions,
         inputs={"inputs": SEQUENCE, "start": Ids((None,), high=100)},
@@ -904,6 +1035,42 @@ CASES = {
         exceptions={
             "test_mixed_precision": "logits are float32 under every policy",
         },
+    ),
+    "VQ": Case(
+        make=lambda **kwargs: layers.VQ(**{"num_codes": 9, **kwargs}),
+        inputs={"inputs": SEQUENCE},
+        bad_arguments={"num_codes": 0, "commitment": -1.0},
+        bad_shapes=((3, 7, 5), (8,)),
+        exceptions=OF_OWN_LOSS,
+    ),
+    "VQEMA": Case(
+        make=lambda **kwargs: layers.VQEMA(**{"num_codes": 9, **kwargs}),
+        inputs={"inputs": SEQUENCE},
+        bad_arguments={
+            "num_codes": 0,
+            "commitment": -1.0,
+            "decay": 1.0,
+            "epsilon": -1.0,
+            "ema_init": "twos",
+            "keep_unhit": True,
+            "restart": 0.5,
+            "samples": -1,
+        },
+        bad_shapes=((3, 7, 5), (8,)),
+        exceptions=OF_CODES,
+    ),
+    "VQEMA, masked, with indices": Case(
+        make=lambda **kwargs: layers.VQEMA(
+            **{
+                "num_codes": 100,
+                "return_indices": True,
+                "ema_init": "zero_debias",
+                **kwargs,
+            }
+        ),
+        inputs={"inputs": SEQUENCE, "mask": Mask((None, None))},
+        bad_shapes=((3, 7, 5), (8,)),
+        exceptions=OF_CODES,
     ),
     "XLMemory": Case(
         make=lambda **kwargs: layers.XLMemory(**{"memory_length": 4, **kwargs}),

@@ -1,0 +1,36 @@
+"""Indices of codes as they are given to a layer."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_xf.checks import check
+
+
+def as_code_indices(indices, num_codes: int):
+    """Returns int32 indices; their values are looked at in eager execution.
+
+    Args:
+        indices: Integer tensor of any shape.
+        num_codes: What they must be less than.
+
+    Returns:
+        int32 tensor.
+
+    Raises:
+        ValueError: If the dtype is none of integers, or if a value is known
+            not to lie in `[-1, num_codes)`.
+    """
+    indices = ops.convert_to_tensor(indices)
+    dtype = keras.backend.standardize_dtype(indices.dtype)
+    check("int" in dtype, "`indices` must be integers.", dtype=dtype)
+    if hasattr(indices, "numpy"):
+        values = np.asarray(indices)
+        wrong = values[(values < -1) | (values >= num_codes)]
+        check(
+            wrong.size == 0,
+            f"`indices` must lie in [0, {num_codes}), or be -1 where a mask "
+            "has hidden a vector.",
+            indices=int(wrong[0]) if wrong.size else None,
+        )
+    return ops.cast(indices, "int32")

@@ -1,0 +1,223 @@
+"""What layers that write vectors as indices of codes have in common."""
+
+import keras
+from keras import ops
+
+from keras_xf.checks import as_integer
+from keras_xf.checks import check
+from keras_xf.checks import check_shape
+from keras_xf.layers.code_indices import as_code_indices
+from keras_xf.layers.flat_vectors import flat_vectors
+from keras_xf.layers.flat_vectors import hide
+from keras_xf.layers.replica_losses import ReplicaLosses
+from keras_xf.metrics.code_usage import CodeUsage
+from keras_xf.ops import quantization
+
+
+class CodeLayer(keras.layers.Layer):
+    """Codes, in parts, their indices, and what counts their use.
+
+    A layer made of it says how codes are chosen and how they learn.
+
+    Args:
+        num_codes: Number of codes of a part.
+        parts: Number of parts; each has `dim / parts` entries of a vector.
+        codebook_initializer: Initializer of the codes; None for the layer's
+            own.
+        return_indices: Whether a call returns the indices too.
+        freeze: Whether the codes stay as they are in training.
+        seed: Seed of all that is drawn.
+        **kwargs: `keras.layers.Layer` arguments.
+    """
+
+    def __init__(
+        self,
+        num_codes,
+        *,
+        parts=1,
+        codebook_initializer,
+        return_indices,
+        freeze,
+        seed,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_codes = as_integer("num_codes", num_codes)
+        self._parts = parts
+        self.codebook_initializer = keras.initializers.get(codebook_initializer)
+        self.return_indices = return_indices
+        self.freeze = freeze
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.supports_masking = True
+        self._losses = ReplicaLosses()
+
+    def decode_from_indices(self, indices):
+        """Looks codes up.
+
+        Args:
+            indices: Integer tensor as `encode` returns it.
+
+        Returns:
+            Tensor `(..., dim)` of the compute dtype, exactly rows of the
+            codebook as it is now; zeros for indices of -1.
+
+        Raises:
+            ValueError: If the layer has no codebook yet, if the dtype is none
+                of integers, or, in eager execution, if an index is out of
+                range. Elsewhere that is an error of TensorFlow's on a CPU, and
+                compiled by XLA it is not noticed.
+        """
+        self._check_built()
+        indices = as_code_indices(indices, self.num_codes)
+        lead = ops.shape(indices)
+        if self._has_parts:
+            check_shape(
+                "indices", indices.shape, "(..., parts)", parts=self._parts
+            )
+            lead = lead[:-1]
+        flat = ops.transpose(ops.reshape(indices, (-1, self._parts)))
+        rows = quantization.look_up(self.codes, flat)
+        rows = ops.where(flat[..., None] >= 0, rows, 0.0)
+        outputs = ops.reshape(quantization.join(rows), (*lead, self._dim))
+        return ops.cast(outputs, self.compute_dtype)
+
+    @property
+    def codebook(self):
+        """The codes, float32 `(num_codes, dim)`, with parts in front if any."""
+        self._check_built()
+        codes = ops.convert_to_tensor(self.codes)
+        return codes if self._has_parts else codes[0]
+
+    def set_codebook(self, codebook) -> None:
+        """Puts other codes in, as if no step had been made with them.
+
+        Args:
+            codebook: Float tensor like `codebook`.
+
+        Raises:
+            ValueError: If the shape is not that of the codebook, or a value is
+                not finite.
+        """
+        codebook = ops.cast(codebook, "float32")
+        layout, known = "(num_codes, dim)", {"num_codes": self.num_codes}
+        if self._has_parts:
+            layout, known["parts"] = "(parts, num_codes, dim)", self._parts
+        dim = self._part_dim if self.built else None
+        check_shape("codebook", codebook.shape, layout, dim=dim, **known)
+        is_finite = bool(ops.all(ops.isfinite(codebook)))
+        check(is_finite, "`codebook` must be finite.", is_finite=is_finite)
+        if not self.built:
+            self.build((None, self._parts * codebook.shape[-1]))
+        self._begin(codebook if self._has_parts else codebook[None])
+
+    def usage(self):
+        """Running counts of the codes' hits in a training step.
+
+        Returns:
+            Float32 tensor `(num_codes,)`, with parts in front if any.
+        """
+        self._check_built()
+        counts = self._running_counts()
+        return counts if self._has_parts else counts[0]
+
+    def compute_mask(self, inputs, previous_mask=None):
+        if not self.return_indices:
+            return previous_mask
+        return previous_mask, previous_mask
+
+    def compute_output_shape(self, input_shape):
+        shape = tuple(input_shape)
+        if not self.return_indices:
+            return shape
+        return shape, self._indices_shape(shape)
+
+    def compute_output_spec(self, inputs, training=None, mask=None):
+        outputs = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+        if not self.return_indices:
+            return outputs
+        shape = self._indices_shape(tuple(inputs.shape))
+        return outputs, keras.KerasTensor(shape, dtype="int32")
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_codes": self.num_codes,
+            "codebook_initializer": keras.initializers.serialize(
+                self.codebook_initializer
+            ),
+            "return_indices": self.return_indices,
+            "freeze": self.freeze,
+            "seed": self.seed,
+        }
+
+    # What a layer made of this one says.
+
+    _is_trained_by_gradient = False
+    _first_counts = "ones"
+    _has_parts = False
+
+    def _begin(self, codes, counts=None):
+        """Sets codes, and the state that belongs to them."""
+        raise NotImplementedError
+
+    def _running_counts(self):
+        """Running counts `(parts, num_codes)`."""
+        raise NotImplementedError
+
+    # What it does for them.
+
+    def _build_codes(self, input_shape, initializer):
+        """Makes the codes, what counts them, and the metric."""
+        check_shape("inputs", input_shape, "(batch, ..., dim)", dim=None)
+        self._dim = input_shape[-1]
+        self._part_dim = self._dim // self._parts
+        shape = (self._parts, self.num_codes, self._part_dim)
+        self.codes = self._state(
+            "codes",
+            shape,
+            self.codebook_initializer or initializer,
+            trainable=self._is_trained_by_gradient and not self.freeze,
+        )
+        self.counts = self._state("counts", shape[:2], self._first_counts)
+        self.code_usage = CodeUsage(
+            self._parts,
+            self.num_codes,
+            prefix=f"{self.name}_",
+            running=lambda: self._running_counts(),
+            dtype="float32",
+        )
+
+    def _state(self, name, shape, initializer, trainable=False, dtype=None):
+        # Averages stop moving in half precision. All replicas compute the
+        # same, so that one speaks for all.
+        return self.add_weight(
+            shape=shape,
+            initializer=initializer,
+            dtype=dtype or "float32",
+            trainable=trainable,
+            autocast=False,
+            aggregation="mean" if trainable else "only_first_replica",
+            name=name,
+        )
+
+    def _is_learning(self, training):
+        return training and self.trainable and not self.freeze
+
+    def _vectors(self, inputs, mask):
+        check_shape("inputs", inputs.shape, "(batch, ..., dim)", dim=self._dim)
+        return flat_vectors(inputs, mask)
+
+    def _indices_shape(self, shape):
+        return (*shape[:-1], self._parts) if self._has_parts else shape[:-1]
+
+    def _shaped_indices(self, indices, inputs, mask):
+        shape = self._indices_shape(ops.shape(inputs))
+        return hide(ops.reshape(ops.transpose(indices), shape), mask, -1)
+
+    def _check_built(self):
+        check(
+            self.built,
+            "A layer must be built before its codebook is used.",
+            layer=self.name,
+        )

@@ -1,0 +1,193 @@
+"""Decomposed vector quantization (Kaiser et al., 2018)."""
+
+import keras
+from keras import ops
+
+from keras_xf.checks import as_integer
+from keras_xf.checks import check
+from keras_xf.initializers.per_slice import PerSlice
+from keras_xf.layers.moving_codebook_layer import MovingCodebookLayer
+from keras_xf.layers.restart import Restart
+from keras_xf.ops import discrete
+from keras_xf.ops import packing
+from keras_xf.ops import quantization
+
+
+@keras.saving.register_keras_serializable(package="keras_xf")
+class DVQ(MovingCodebookLayer):
+    """Writes each vector as several codes, one for each part of it.
+
+    A vector is cut into slices, or projected to as many narrow vectors by fixed
+    random matrices, and each of these has a codebook of its own, with moving
+    averages, restarts and counts of its own. So `num_codes**num_parts` codes
+    take the memory, and the search the time, of `num_codes` of full width, and
+    fewer of them die.
+
+    The outputs are the parts' codes side by side. Of projections they live in
+    the projected space, and the gradient passes back through the projections.
+    `codebook`, `usage` and indices have an axis for the parts. All else is as
+    in `VQEMA`.
+
+    Args:
+        num_codes: Number of codes of a part.
+        num_parts: Number of parts, which must divide the inputs' last axis.
+        projected: Whether parts are projections and not slices.
+        identity_gradient: With `projected`, whether the gradient skips the
+            projections and reaches the inputs as it is: what the authors'
+            code does.
+        commitment: Weight of the commitment loss. The default is that of van
+            den Oord et al., 2017.
+        decay: What is left of the averages after a step. The default is that
+            of van den Oord et al.; the authors have 0.999.
+        epsilon: Of the Laplace smoothing, over the codes of a part; the
+            default is the authors'.
+        ema_init: How the averages begin; see `VQEMA`.
+        keep_unhit: With "zero_debias", whether codes stay until they are hit
+            first.
+        restart: A `Restart`: when codes that nothing hits begin again. Never
+            by default.
+        samples: Number of codes that are drawn for each vector in training, by
+            the softmax of `-|x - E|^2`: the outputs are their mean, and each
+            is hit by a share. Nothing is drawn by default; Roy et al. have 5
+            to 10. Indices are those of the nearest codes in any case.
+        codebook_initializer: Initializer of the codes; by default uniform in
+            `+-sqrt(3 / dim)` of a part's width.
+        return_indices: Whether a call returns the indices too.
+        freeze: Whether the codebook stays as it is in training.
+        seed: Seed of restarts, of samples and of `adapt`.
+        **kwargs: `keras.layers.Layer` arguments, such as `name` and `dtype`.
+
+    Call arguments:
+        inputs: Float tensor `(batch, ..., dim)`.
+        training: Whether the codebook learns.
+        mask: Boolean `(batch, ...)`, True where a vector is real.
+
+    Output shape:
+        That of the inputs; with `return_indices` a pair of it and int32
+        indices `(batch, ..., num_parts)`.
+
+    Example:
+
+    >>> layer = keras_xf.layers.DVQ(num_codes=4, num_parts=2)
+    >>> layer(np.ones((2, 5, 8))).shape
+    TensorShape([2, 5, 8])
+    >>> indices = layer.encode(np.ones((2, 5, 8)))
+    >>> indices.shape, layer.pack_indices(indices).shape
+    (TensorShape([2, 5, 2]), TensorShape([2, 5]))
+
+    Reference:
+        [Kaiser et al., 2018](https://arxiv.org/abs/1803.03382), section 3.3
+        [Roy et al., 2018](https://arxiv.org/abs/1805.11063), section 3
+    """
+
+    _has_parts = True
+
+    def __init__(
+        self,
+        num_codes: int,
+        num_parts: int = 2,
+        projected: bool = False,
+        identity_gradient: bool = False,
+        commitment: float = 0.25,
+        decay: float = 0.99,
+        epsilon: float = 1e-5,
+        ema_init: str = "ones",
+        keep_unhit: bool = False,
+        restart: Restart | None = None,
+        samples: int = 0,
+        codebook_initializer=None,
+        return_indices: bool = False,
+        freeze: bool = False,
+        seed: int | None = None,
+        **kwargs,
+    ):
+        num_parts = as_integer("num_parts", num_parts)
+        check(
+            projected or not identity_gradient,
+            "`identity_gradient` must be False without `projected`.",
+            identity_gradient=identity_gradient,
+        )
+        super().__init__(
+            num_codes,
+            parts=num_parts,
+            commitment=commitment,
+            decay=decay,
+            epsilon=epsilon,
+            ema_init=ema_init,
+            keep_unhit=keep_unhit,
+            restart=restart,
+            samples=samples,
+            codebook_initializer=codebook_initializer,
+            return_indices=return_indices,
+            freeze=freeze,
+            seed=seed,
+            **kwargs,
+        )
+        self.num_parts = num_parts
+        self.projected = projected
+        self.identity_gradient = identity_gradient
+
+    def pack_indices(self, indices, order: str = "little"):
+        """Writes the indices of the parts as one.
+
+        Args:
+            indices: Integer tensor `(..., num_parts)`.
+            order: Whether the first part counts the least, "little", or the
+                most, "big".
+
+        Returns:
+            int32 tensor `(...)`, `sum_i indices[i] num_codes**i`; -1 where a
+            mask has hidden a vector.
+
+        Raises:
+            ValueError: If there are more than `2**31` packed indices.
+        """
+        return packing.pack(
+            ops.convert_to_tensor(indices), self.num_codes, order
+        )
+
+    def unpack_indices(self, packed, order: str = "little"):
+        """Reads the indices of the parts from one.
+
+        Args:
+            packed: Integer tensor `(...)`.
+            order: As for `pack_indices`.
+
+        Returns:
+            int32 tensor `(..., num_parts)`.
+
+        Raises:
+            ValueError: If there are more than `2**31` packed indices.
+        """
+        return packing.unpack(
+            ops.convert_to_tensor(packed), self.num_codes, self.num_parts, order
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_parts": self.num_parts,
+            "projected": self.projected,
+            "identity_gradient": self.identity_gradient,
+        }
+
+    def _build_rest(self):
+        self._build_averages()
+        if self.projected:
+            self.projections = self._state(
+                "projections",
+                (self.num_parts, self._dim, self._part_dim),
+                PerSlice("glorot_uniform"),
+            )
+
+    def _to_parts(self, vectors):
+        if not self.projected:
+            return quantization.split(vectors, self.num_parts)
+        vectors = ops.cast(vectors, "float32")
+        return ops.matmul(vectors[None], self.projections)
+
+    def _outputs(self, vectors, parts, rows):
+        if self.identity_gradient:
+            rows = ops.cast(quantization.join(rows), vectors.dtype)
+            return discrete.straight_through(rows, vectors)
+        return self._straight_through(parts, rows)

@@ -1,0 +1,370 @@
+"""Semantic hashing bottleneck (Kaiser & Bengio, 2018)."""
+
+import keras
+from keras import ops
+
+from keras_xf.checks import as_integer
+from keras_xf.checks import check
+from keras_xf.checks import check_shape
+from keras_xf.initializers.own_draws import own_draws
+from keras_xf.layers import scheduled
+from keras_xf.layers.code_indices import as_code_indices
+from keras_xf.layers.flat_vectors import flat_vectors
+from keras_xf.layers.flat_vectors import hide
+from keras_xf.metrics.bit_usage import BitUsage
+from keras_xf.ops import discrete
+from keras_xf.ops import packing
+from keras_xf.ops import stateless_random
+from keras_xf.ops.logits import wide_dtype
+from keras_xf.ops.replicas import sum_over_replicas
+
+# An int32 holds as many.
+MOST_BITS = 31
+# Of the running shares of ones, which nothing else hangs on.
+USAGE_DECAY = 0.99
+
+
+@keras.saving.register_keras_serializable(package="keras_xf")
+class SemanticHashing(keras.layers.Layer):
+    """Writes each vector as bits, and the bits as a vector again.
+
+    A projection makes a logit for each bit, `x W + b`. In inference a bit is 1
+    where its logit is positive. In training Gaussian noise is added to the
+    logits, which teaches the encoder to keep them away from zero, and lets bits
+    that have decided change their mind. Each example of the batch is then sent
+    either as hard bits or as soft values in `[0, 1]`, by a saturating sigmoid:
+    the hard ones teach the decoder to read bits, the soft ones keep a gradient
+    to the encoder. The gradient is that of the soft ones in any case.
+
+    Two tables have a row for each bit: the outputs are the sum of `ones[i]`
+    for bits that are 1 and of `zeros[i]` for those that are 0, which is a
+    `keras.layers.Dense` of the bits until something follows that is not linear.
+
+    Nothing is drawn, and hard bits come out, without `training=True`, and where
+    `trainable` is false or `freeze` is true. Under a strategy replicas draw
+    noise of their own. It adds no loss.
+
+    What is masked has outputs of zeros and indices of -1, and is not counted.
+    The mask passes on. Logits are computed in float32 or wider under every
+    policy.
+
+    Args:
+        num_bits: Bits per vector, 31 at most.
+        noise_stddev: Standard deviation of the training noise. The default is
+            the paper's.
+        hard_fraction: Probability, in training, that an example is sent as
+            hard bits: a number, or a schedule of the training steps. The
+            default is that of the authors' code.
+        kernel_initializer: Initializer of the projection; the default is
+            Keras's.
+        codebook_initializer: Initializer of both tables, alike.
+        return_indices: Whether a call returns the bits, packed into an
+            integer, too.
+        freeze: Whether the layer stays as it is, and draws nothing, in
+            training, too.
+        seed: Seed of the noise and of the choice between hard and soft.
+        **kwargs: `keras.layers.Layer` arguments, such as `name` and `dtype`.
+
+    Call arguments:
+        inputs: Float tensor `(batch, ..., dim)`.
+        training: Whether to add noise and send soft values.
+        mask: Boolean `(batch, ...)`, True where a vector is real.
+
+    Output shape:
+        That of the inputs; with `return_indices` a pair of it and int32
+        indices `(batch, ...)`.
+
+    Example:
+
+    >>> layer = keras_xf.layers.SemanticHashing(num_bits=16)
+    >>> layer(np.ones((2, 5, 8))).shape
+    TensorShape([2, 5, 8])
+    >>> indices = layer.encode(np.ones((2, 5, 8)))
+    >>> indices.shape, layer.unpack_indices(indices).shape
+    (TensorShape([2, 5]), TensorShape([2, 5, 16]))
+
+    Reference:
+        [Kaiser & Bengio, 2018](https://arxiv.org/abs/1801.09797)
+    """
+
+    def __init__(
+        self,
+        num_bits: int,
+        noise_stddev: float = 1.0,
+        hard_fraction=0.5,
+        kernel_initializer="glorot_uniform",
+        codebook_initializer="glorot_uniform",
+        return_indices: bool = False,
+        freeze: bool = False,
+        seed: int | None = None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_bits = as_integer("num_bits", num_bits)
+        check(
+            num_bits <= MOST_BITS,
+            f"`num_bits` must be {MOST_BITS} at most.",
+            num_bits=num_bits,
+        )
+        check(
+            noise_stddev >= 0,
+            "`noise_stddev` must not be negative.",
+            noise_stddev=noise_stddev,
+        )
+        self.noise_stddev = noise_stddev
+        self.hard_fraction = scheduled.as_number_or_schedule(
+            "hard_fraction",
+            hard_fraction,
+            lambda x: 0 <= x <= 1,
+            "lie in [0, 1]",
+        )
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.codebook_initializer = keras.initializers.get(codebook_initializer)
+        self.return_indices = return_indices
+        self.freeze = freeze
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        check_shape("inputs", input_shape, "(batch, ..., dim)", dim=None)
+        self._dim = input_shape[-1]
+        self.kernel = self._weight(
+            "kernel", (self._dim, self.num_bits), self.kernel_initializer
+        )
+        self.bias = self._weight("bias", (self.num_bits,), "zeros")
+        shape = (self.num_bits, self._dim)
+        self.ones = self._weight("ones", shape, self.codebook_initializer)
+        self.zeros = self._weight(
+            "zeros", shape, own_draws(self.codebook_initializer, 1)
+        )
+        self.rates = self._counter("rates", (self.num_bits,), 0.5, "float32")
+        self.steps = self._counter("steps", (), 0, "int32")
+        self.bit_usage = BitUsage(
+            self.num_bits, name=f"{self.name}_bit_entropy", dtype="float32"
+        )
+
+    def call(self, inputs, training=None, mask=None):
+        vectors, weights = self._vectors(inputs, mask)
+        logits = self._logits(vectors)
+        if training and self.trainable and not self.freeze:
+            bits = self._drawn_bits(logits, inputs)
+            self._count(bits > 0.5, weights)
+        else:
+            bits = discrete.hash_bits(logits, use_hard=True)
+        outputs = ops.reshape(self._read(bits), ops.shape(inputs))
+        outputs = hide(outputs, mask)
+        if not self.return_indices:
+            return outputs
+        return outputs, self._packed(bits > 0.5, inputs, mask)
+
+    def encode(self, inputs, mask=None):
+        """Writes vectors as packed bits; nothing is drawn or changed.
+
+        Args:
+            inputs: Float tensor `(..., dim)`.
+            mask: Boolean `(...)`, True where a vector is real.
+
+        Returns:
+            int32 indices `(...)`, `sum_i bits[i] 2**i`; -1 for what is masked.
+
+        Raises:
+            ValueError: If the shape is wrong, or, in eager execution, if a
+                vector is not finite.
+        """
+        inputs = ops.cast(inputs, self.compute_dtype)
+        if not self.built:
+            self.build(inputs.shape)
+        vectors, _ = self._vectors(inputs, mask)
+        return self._packed(self._logits(vectors) > 0, inputs, mask)
+
+    def decode_from_indices(self, indices):
+        """Reads packed bits.
+
+        Args:
+            indices: Integer tensor `(...)`, as `encode` returns it.
+
+        Returns:
+            Tensor `(..., dim)` of the compute dtype; zeros for indices of -1.
+
+        Raises:
+            ValueError: If the layer has no tables yet, if the dtype is none of
+                integers, or, in eager execution, if an index is out of range.
+        """
+        self._check_built()
+        indices = as_code_indices(indices, 2**self.num_bits)
+        bits = self.unpack_indices(indices)
+        lead = ops.shape(indices)
+        flat = ops.reshape(ops.maximum(bits, 0), (-1, self.num_bits))
+        flat = ops.cast(flat, wide_dtype(self.compute_dtype))
+        outputs = ops.reshape(self._read(flat), (*lead, self._dim))
+        return hide(outputs, indices >= 0)
+
+    def pack_indices(self, bits):
+        """Writes bits as one number.
+
+        Args:
+            bits: Tensor `(..., num_bits)` of zeros and ones.
+
+        Returns:
+            int32 tensor `(...)`, the first bit counting the least.
+        """
+        return packing.pack(ops.convert_to_tensor(bits), 2)
+
+    def unpack_indices(self, indices):
+        """Reads the bits of numbers.
+
+        Args:
+            indices: Integer tensor `(...)`.
+
+        Returns:
+            int32 tensor `(..., num_bits)`; -1 where the number is negative.
+        """
+        return packing.unpack(ops.convert_to_tensor(indices), 2, self.num_bits)
+
+    @property
+    def codebook(self):
+        """Both tables, `(2, num_bits, dim)`: rows of zeros, rows of ones."""
+        self._check_built()
+        return ops.stack([self.zeros, self.ones])
+
+    def set_codebook(self, codebook) -> None:
+        """Puts other tables in.
+
+        Args:
+            codebook: Float tensor like `codebook`.
+
+        Raises:
+            ValueError: If the shape is not that of the tables, or a value is
+                not finite.
+        """
+        codebook = ops.cast(codebook, self.variable_dtype)
+        check_shape(
+            "codebook",
+            codebook.shape,
+            "(tables, num_bits, dim)",
+            tables=2,
+            num_bits=self.num_bits,
+            dim=self._dim if self.built else None,
+        )
+        is_finite = bool(ops.all(ops.isfinite(codebook)))
+        check(is_finite, "`codebook` must be finite.", is_finite=is_finite)
+        if not self.built:
+            self.build((None, codebook.shape[-1]))
+        self.zeros.assign(codebook[0])
+        self.ones.assign(codebook[1])
+
+    def usage(self):
+        """Running share of ones of each bit, float32 `(num_bits,)`."""
+        self._check_built()
+        return ops.convert_to_tensor(self.rates)
+
+    def compute_mask(self, inputs, previous_mask=None):
+        if not self.return_indices:
+            return previous_mask
+        return previous_mask, previous_mask
+
+    def compute_output_shape(self, input_shape):
+        shape = tuple(input_shape)
+        return (shape, shape[:-1]) if self.return_indices else shape
+
+    def compute_output_spec(self, inputs, training=None, mask=None):
+        outputs = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+        if not self.return_indices:
+            return outputs
+        return outputs, keras.KerasTensor(inputs.shape[:-1], dtype="int32")
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_bits": self.num_bits,
+            "noise_stddev": self.noise_stddev,
+            "hard_fraction": scheduled.serialize(self.hard_fraction),
+            "kernel_initializer": keras.initializers.serialize(
+                self.kernel_initializer
+            ),
+            "codebook_initializer": keras.initializers.serialize(
+                self.codebook_initializer
+            ),
+            "return_indices": self.return_indices,
+            "freeze": self.freeze,
+            "seed": self.seed,
+        }
+
+    def _weight(self, name, shape, initializer):
+        return self.add_weight(
+            shape=shape,
+            initializer=initializer,
+            trainable=not self.freeze,
+            autocast=False,
+            name=name,
+        )
+
+    def _counter(self, name, shape, value, dtype):
+        return self.add_weight(
+            shape=shape,
+            initializer=keras.initializers.Constant(value),
+            dtype=dtype,
+            trainable=False,
+            autocast=False,
+            # All replicas compute the same.
+            aggregation="only_first_replica",
+            name=name,
+        )
+
+    def _vectors(self, inputs, mask):
+        check_shape("inputs", inputs.shape, "(batch, ..., dim)", dim=self._dim)
+        return flat_vectors(inputs, mask)
+
+    def _logits(self, vectors):
+        dtype = wide_dtype(vectors.dtype)
+        kernel = ops.cast(self.kernel, dtype)
+        product = ops.matmul(ops.cast(vectors, dtype), kernel)
+        return product + ops.cast(self.bias, dtype)
+
+    def _drawn_bits(self, logits, inputs):
+        seed = scheduled.draw_for_replica(self.seed_generator)
+        # Draws of their own, so that one does not change with the other.
+        noise = stateless_random.normal(
+            stateless_random.fold_in(seed, 1), ops.shape(logits)
+        )
+        shape = ops.shape(inputs)
+        chance = stateless_random.uniform(
+            stateless_random.fold_in(seed, 2), (shape[0],)
+        )
+        fraction = scheduled.value_at(self.hard_fraction, self.steps)
+        # One choice for all vectors of an example.
+        chance = ops.reshape(chance, (-1, *[1] * (len(shape) - 1)))
+        chance = ops.broadcast_to(chance, (*shape[:-1], 1))
+        use_hard = ops.reshape(chance, (-1, 1)) < fraction
+        noise = ops.cast(noise, logits.dtype)
+        return discrete.hash_bits(logits + self.noise_stddev * noise, use_hard)
+
+    def _read(self, bits):
+        ones = ops.cast(self.ones, bits.dtype)
+        zeros = ops.cast(self.zeros, bits.dtype)
+        outputs = discrete.read_bits(bits, ones, zeros)
+        return ops.cast(outputs, self.compute_dtype)
+
+    def _packed(self, bits, inputs, mask):
+        packed = packing.pack(ops.cast(bits, "int32"), 2)
+        return hide(ops.reshape(packed, ops.shape(inputs)[:-1]), mask, -1)
+
+    def _count(self, bits, weights):
+        bits = ops.cast(bits, "float32")
+        if weights is None:
+            weights = ops.ones_like(bits[:, 0])
+        ones, total = ops.sum(bits * weights[:, None], axis=0), ops.sum(weights)
+        self.bit_usage.update_state(ones, total)
+        ones, total = sum_over_replicas((ones, total))
+        change = ones / ops.maximum(total, 1.0) - self.rates
+        change = ops.where(total > 0, change * (1 - USAGE_DECAY), 0.0)
+        self.rates.assign_add(change)
+        self.steps.assign_add(1)
+
+    def _check_built(self):
+        check(
+            self.built,
+            "A layer must be built before its codebook is used.",
+            layer=self.name,
+        )
