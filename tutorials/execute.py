@@ -55,8 +55,11 @@ def execute(path: Path, size: str | None = None) -> nbformat.NotebookNode:
 
 
 def _is_noise(output):
-    # What TensorFlow writes before its log levels are known.
-    return output.get("text", "").startswith("WARNING: All log messages")
+    # What TensorFlow writes before its log levels are known, and of models that
+    # are loaded to be served: nobody asks them for gradients.
+    return output.get("text", "").startswith(
+        ("WARNING: All log messages", "WARNING:absl:Importing a function")
+    )
 
 
 def main(names: list[str]) -> None:
