@@ -515,12 +515,6 @@ class MultiBranchAttention(keras.layers.Layer):
         for name in _NAMES:
             weights = getattr(self, name)
             before = ops.convert_to_numpy(weights)
-            check(
-                np.isfinite(before).all(),
-                f"`{name}` in the file must be finite.",
-                layer=self.name,
-                **{name: before.tolist()},
-            )
             after = ops.convert_to_numpy(
                 simplex.project(before, self.min_weight)
             )
