@@ -25,7 +25,7 @@ def main(path):
         # Other vectors in each step, all of them in turn.
         rows = (97 * step + np.arange(BATCH)) % len(vectors)
         results = layer(vectors[rows], is_training=True)
-        indices.append(results["encoding_indices"].numpy().astype("uint8"))
+        indices.append(results["encoding_indices"].numpy().astype("int32"))
         losses.append(results["loss"].numpy())
         perplexities.append(results["perplexity"].numpy())
     arrays = {

@@ -33,7 +33,7 @@ def main(path):
         # Other vectors in each step, all of them in turn.
         rows = (97 * step + np.arange(BATCH)) % len(vectors)
         outputs, chosen, loss = layer(torch.tensor(vectors[rows])[None])
-        indices.append(chosen[0].numpy().astype("uint8"))
+        indices.append(chosen[0].numpy().astype("int32"))
         losses.append(loss.item())
     arrays = {
         "vectors": vectors,
