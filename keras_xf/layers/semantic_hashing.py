@@ -141,7 +141,10 @@ class SemanticHashing(keras.layers.Layer):
         self.rates = self._counter("rates", (self.num_bits,), 0.5, "float32")
         self.steps = self._counter("steps", (), 0, "int32")
         self.bit_usage = BitUsage(
-            self.num_bits, name=f"{self.name}_bit_entropy", dtype="float32"
+            self.num_bits,
+            running=lambda: ops.convert_to_tensor(self.rates),
+            name=f"{self.name}_bit_entropy",
+            dtype="float32",
         )
 
     def call(self, inputs, training=None, mask=None):

@@ -1,5 +1,7 @@
 """How evenly bits are used."""
 
+from collections.abc import Callable
+
 import keras
 from keras import ops
 
@@ -11,10 +13,13 @@ class BitUsage(keras.metrics.Metric):
 
     It is 1 where each bit is as often 1 as 0, and 0 where none ever changes.
 
-    A layer makes it and updates it in training, under its own name.
+    A layer makes it and updates it in training, under its own name. Where
+    nothing was counted since the reset, as in evaluation, the result is that of
+    the running shares.
 
     Args:
         num_bits: Number of bits.
+        running: Function that returns running shares of ones `(num_bits,)`.
         name: Name of the metric.
         dtype: Of the counts; Keras's `floatx` by default.
 
@@ -26,8 +31,15 @@ class BitUsage(keras.metrics.Metric):
     0.5
     """
 
-    def __init__(self, num_bits: int, name: str = "bit_entropy", dtype=None):
+    def __init__(
+        self,
+        num_bits: int,
+        running: Callable | None = None,
+        name: str = "bit_entropy",
+        dtype=None,
+    ):
         super().__init__(name=name, dtype=dtype)
+        self._running = running
         self.ones = self.add_variable(
             (num_bits,), "zeros", self.dtype, name="ones"
         )
@@ -45,6 +57,10 @@ class BitUsage(keras.metrics.Metric):
         self.total.assign_add(ops.cast(total, self.dtype))
 
     def result(self):
-        return discrete.bit_entropy(
-            ops.convert_to_tensor(self.ones), ops.convert_to_tensor(self.total)
-        )
+        ones = ops.convert_to_tensor(self.ones)
+        total = ops.convert_to_tensor(self.total)
+        if self._running is not None:
+            running = ops.cast(self._running(), self.dtype)
+            ones = ops.where(total > 0, ones, running)
+            total = ops.maximum(total, 1.0)
+        return discrete.bit_entropy(ones, total)

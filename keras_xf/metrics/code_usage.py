@@ -25,7 +25,8 @@ class CodeUsage(keras.metrics.Metric):
 
     A layer makes it and updates it in training, under its own name. Where
     nothing was counted since the reset, as in evaluation, the result is that of
-    the running counts.
+    the running counts; they never reach zero, so that all codes are active that
+    are not dead.
 
     Args:
         parts: Number of parts of the codebook.
@@ -72,14 +73,19 @@ class CodeUsage(keras.metrics.Metric):
         """A dict of scalars, by prefixed name."""
         hits = ops.convert_to_tensor(self.hits)
         running = hits
+        active = quantization.active_codes(hits)
         if self._running is not None:
             running = ops.cast(self._running(), self.dtype)
-            hits = ops.where(ops.sum(hits) > 0, hits, running)
-        perplexity = quantization.perplexity(hits)
         dead = quantization.dead_fraction(running, DEAD_FRACTION)
+        if self._running is not None:
+            is_counted = ops.sum(hits) > 0
+            alive = (1 - dead) * running.shape[-1]
+            active = ops.where(is_counted, active, alive)
+            hits = ops.where(is_counted, hits, running)
+        perplexity = quantization.perplexity(hits)
         results = {
             "perplexity": ops.mean(perplexity),
-            "active_codes": ops.mean(quantization.active_codes(hits)),
+            "active_codes": ops.mean(active),
             "dead_fraction": ops.mean(dead),
         }
         if hits.shape[0] > 1:

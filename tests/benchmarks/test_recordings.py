@@ -79,7 +79,14 @@ def rewrite(recording, **arrays):
 
 def test_there_are_recordings_of_each_kind():
     peers = {agreement.peer_of(script) for script, _ in RECORDINGS.values()}
-    assert peers == {"huggingface", "keras_hub", "model_garden", "torch"}
+    assert peers == {
+        "huggingface",
+        "keras_hub",
+        "model_garden",
+        "sonnet",
+        "torch",
+        "vector_quantize_pytorch",
+    }
 
 
 @pytest.mark.parametrize("name", RECORDINGS)

@@ -26,9 +26,10 @@ def test_results_are_those_of_all_hits():
 
 
 def test_running_counts_say_what_is_dead_and_stand_in_after_a_reset():
-    running = np.array([[1, 1, 0, 0]], "float32")
+    # Two that nothing has hit for long.
+    running = np.array([[1, 1, 1e-3, 1e-3]], "float32")
     usage = CodeUsage(parts=1, num_codes=4, running=lambda: running)
-    np.testing.assert_allclose(usage.result()["perplexity"], 2, rtol=1e-5)
+    np.testing.assert_allclose(usage.result()["perplexity"], 2, rtol=2e-2)
     usage.update_state([[1, 1, 1, 1]])
     result = usage.result()
     np.testing.assert_allclose(result["perplexity"], 4, rtol=1e-5)
