@@ -153,6 +153,13 @@ WORKERS = {
     "keras_xf branches": _translation("weighted"),
     "keras_xf branches XLA": _translation("weighted", xla=True),
     "Marian": Worker("huggingface", "torch_marian.py", {}),
+    "VQEMA": Worker("keras_xf", "keras_quantizer.py", {"xla": False}),
+    "VQEMA XLA": Worker("keras_xf", "keras_quantizer.py", {"xla": True}),
+    "Sonnet": Worker("sonnet", "sonnet_quantizer.py", {"xla": False}),
+    "Sonnet XLA": Worker("sonnet", "sonnet_quantizer.py", {"xla": True}),
+    "vector-quantize-pytorch": Worker(
+        "vector_quantize_pytorch", "torch_quantizer.py", {}
+    ),
     "torch": Worker("torch", "torch_layers.py", {"compiled": False}),
     "torch.compile": Worker("torch", "torch_layers.py", {"compiled": True}),
 }
@@ -209,6 +216,25 @@ def _block_step(batch_size, length):
         ),
         # The folded one does with fewer: see `flops`.
         flops=block_flops(sizes),
+    )
+
+
+def _quantization(num_vectors, num_codes):
+    dim = 64
+    return Case(
+        description=(
+            f"training step of vector quantization, {num_vectors} x {dim}, "
+            f"{num_codes} codes"
+        ),
+        task="quantization",
+        sizes={"num_vectors": num_vectors, "dim": dim, "num_codes": num_codes},
+        contestants=tuple(
+            name
+            for name, worker in WORKERS.items()
+            if worker.script.endswith("_quantizer.py")
+        ),
+        # The distances; sums, averages and gradients are next to nothing.
+        flops=2.0 * num_vectors * num_codes * dim,
     )
 
 
@@ -308,6 +334,9 @@ CASES = {
         for how, num_beams in (("greedy", 1), ("beam", 5))
         for batch_size in (1, 64)
     },
+    "quantization_512": _quantization(16384, 512),
+    "quantization_8192": _quantization(16384, 8192),
+    "quantization_many": _quantization(65536, 1024),
     "branches_4k": _block_step(64, 64),
     "branches_16k": _block_step(256, 64),
 }
