@@ -23,6 +23,7 @@ from benchmarks.reformer_models import compile_reformer
 from benchmarks.stock_keras import build_stock_language_model
 from benchmarks.workers.attention_inputs import attention_inputs
 from benchmarks.workers.token_batches import token_batch
+from keras_xf import layers
 from keras_xf import models
 from keras_xf.ops import attention
 
@@ -197,7 +198,39 @@ def _block_step(sizes, implementation):
     return _step_of(model, {"inputs": inputs}, targets, flops, output="outputs")
 
 
+def _quantization_step(sizes):
+    """A training step of `VQEMA`, with as many codes as a vocabulary has."""
+    layer = layers.VQEMA(sizes["vocabulary_size"], seed=0, dtype=sizes["dtype"])
+    inputs, upstream = attention_inputs(sizes)
+    layer.build(inputs.shape)
+    # Metrics are in no list of a layer's own.
+    variables = [*layer.variables, *layer.metrics_variables]
+    variables = list({id(each): each for each in variables}.values())
+
+    def step(values, inputs, upstream):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(inputs)
+            outputs, new_values = call_purely(
+                lambda: layer(inputs, training=True), variables, values
+            )
+        gradient = tape.gradient(outputs, inputs, output_gradients=upstream)
+        return outputs, gradient, new_values
+
+    rows = sizes["batch_size"] * sizes["length"]
+    distances = 2 * rows * sizes["hidden_dim"] * sizes["vocabulary_size"]
+    return {
+        "function": step,
+        "arguments": [
+            [each.value for each in variables],
+            tf.constant(inputs),
+            tf.constant(upstream),
+        ],
+        "notes": {"flops": distances},
+    }
+
+
 CASES = {
+    "quantization_step": _quantization_step,
     "training_step": _training_step,
     "stock_training_step": _stock_training_step,
     "decode_step": _decode_step,

@@ -21,7 +21,7 @@ SIZES = {
 @pytest.mark.parametrize("kind", ["dense", "lsh_2"])
 def test_a_layer_is_computed_with_its_gradients(kind):
     settings = CASES[f"{kind}_training"](SIZES)
-    values, inputs, upstream = settings["arguments"]
+    values, _, upstream = settings["arguments"]
     outputs, gradients = settings["function"](values, inputs, upstream)
     # Inputs, and each kernel: the values begin with them.
     num_kernels = {"dense": 2, "lsh_2": 3}[kind]
@@ -89,3 +89,18 @@ def test_a_reformer_s_step_is_counted_by_hand():
     hashing = 3 * 2 * 32 * 2 * 8 * 4
     notes = CASES["reformer_step"](sizes)["notes"]
     assert notes["flops"] == 3 * forward + hashing
+
+
+def test_a_quantizer_s_step_moves_its_codes():
+    sizes = {**SIZES, "vocabulary_size": 6}
+    settings = CASES["quantization_step"](sizes)
+    values, _, upstream = settings["arguments"]
+    outputs, gradient, new_values = settings["function"](*settings["arguments"])
+    # Each output is a row of the codebook, the first weight.
+    rows = np.reshape(outputs, (-1, sizes["hidden_dim"]))
+    codes = np.reshape(values[0], (-1, sizes["hidden_dim"]))
+    assert {tuple(row) for row in rows} <= {tuple(code) for code in codes}
+    np.testing.assert_array_equal(gradient, upstream)
+    assert np.abs(np.subtract(values[0], new_values[0])).max() > 1e-4
+    rows = sizes["batch_size"] * sizes["length"]
+    assert settings["notes"]["flops"] == 2 * rows * sizes["hidden_dim"] * 6
