@@ -18,7 +18,7 @@ from keras_xf.checks import check
 from keras_xf.text import Tokenizer
 from keras_xf.text import ids_that_break_lines
 from keras_xf.text import load_tokenizer
-from keras_xf.text.special_ids import UNWRITTEN_IDS
+from keras_xf.text.unwritten_ids import UNWRITTEN_IDS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ from keras_xf.decoding.steps import prefill
 from keras_xf.decoding.steps import run_step
 from keras_xf.text.special_ids import EOS
 from keras_xf.text.special_ids import PAD
-from keras_xf.text.special_ids import UNWRITTEN_IDS
+from keras_xf.text.unwritten_ids import UNWRITTEN_IDS
 
 # A log-probability that none has. Finite: infinities would turn into NaN.
 _NONE = -1e30

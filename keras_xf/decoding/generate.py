@@ -13,7 +13,7 @@ from keras_xf.decoding.steps import prefill
 from keras_xf.decoding.steps import run_step
 from keras_xf.text.special_ids import EOS
 from keras_xf.text.special_ids import PAD
-from keras_xf.text.special_ids import UNWRITTEN_IDS
+from keras_xf.text.unwritten_ids import UNWRITTEN_IDS
 
 
 def generate(

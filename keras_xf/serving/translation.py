@@ -14,7 +14,7 @@ from keras_xf.serving.text_requests import text_request
 from keras_xf.serving.text_requests import unknown_id_request
 from keras_xf.text import Tokenizer
 from keras_xf.text import ids_that_break_lines
-from keras_xf.text.special_ids import UNWRITTEN_IDS
+from keras_xf.text.unwritten_ids import UNWRITTEN_IDS
 
 _SOURCES = {
     "source_ids": tf.TensorSpec([None, None], tf.int32, "source_ids"),

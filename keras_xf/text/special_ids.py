@@ -7,5 +7,3 @@ EOS = 3  # Ends a document.
 MASK = 4  # Hides a token that a model is to guess.
 
 NUM_SPECIAL_IDS = 5
-# Those that a model is never to write.
-UNWRITTEN_IDS = (PAD, UNK, BOS, MASK)

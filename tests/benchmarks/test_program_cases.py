@@ -21,7 +21,7 @@ SIZES = {
 @pytest.mark.parametrize("kind", ["dense", "lsh_2"])
 def test_a_layer_is_computed_with_its_gradients(kind):
     settings = CASES[f"{kind}_training"](SIZES)
-    values, _, upstream = settings["arguments"]
+    values, inputs, upstream = settings["arguments"]
     outputs, gradients = settings["function"](values, inputs, upstream)
     # Inputs, and each kernel: the values begin with them.
     num_kernels = {"dense": 2, "lsh_2": 3}[kind]

@@ -1,11 +1,17 @@
-"""Tokens that a text of one sentence a line must not have."""
+"""Tokens that a model must not write."""
 
 import numpy as np
 import tensorflow as tf
 
+from keras_xf.text.special_ids import BOS
+from keras_xf.text.special_ids import MASK
 from keras_xf.text.special_ids import NUM_SPECIAL_IDS
+from keras_xf.text.special_ids import PAD
+from keras_xf.text.special_ids import UNK
 from keras_xf.text.tokenizer import Tokenizer
 
+# All special ones but the end.
+UNWRITTEN_IDS = (PAD, UNK, BOS, MASK)
 # Ends of lines, and what keeps columns apart.
 _BREAKS = (b"\n", b"\r", b"\t")
 
