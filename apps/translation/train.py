@@ -105,9 +105,7 @@ class Options(TrainingOptions, ArchitectureOptions, PairOptions):
         if self.weighting == "fixed":
             kind = "model of fixed branch weights"
             check_left_out(self, BRANCH_RATES, kind)
-        for name in (
-            *("branch_learning_rate", "branch_warmup_steps", "branch_steps"),
-        ):
+        for name in BRANCH_RATES:
             value = getattr(self, name)
             check(
                 value is None or value > 0,

@@ -16,9 +16,8 @@ from keras_xf import decoding
 from keras_xf import models
 from keras_xf.checks import check
 from keras_xf.text import Tokenizer
-from keras_xf.text import ids_that_break_lines
 from keras_xf.text import load_tokenizer
-from keras_xf.text.unwritten_ids import UNWRITTEN_IDS
+from keras_xf.text import unwritten_ids
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,10 +71,7 @@ class Translator:
             "num_hypotheses": num_hypotheses,
             "length_penalty": length_penalty,
             "max_new_tokens": max_new_tokens,
-            "suppressed_ids": (
-                *UNWRITTEN_IDS,
-                *ids_that_break_lines(self._target),
-            ),
+            "suppressed_ids": unwritten_ids(self._target),
         }
         limit = self._twin.max_length
         check(

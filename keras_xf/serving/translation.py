@@ -13,8 +13,7 @@ from keras_xf.serving.text_requests import longest_text
 from keras_xf.serving.text_requests import text_request
 from keras_xf.serving.text_requests import unknown_id_request
 from keras_xf.text import Tokenizer
-from keras_xf.text import ids_that_break_lines
-from keras_xf.text.unwritten_ids import UNWRITTEN_IDS
+from keras_xf.text import unwritten_ids
 
 _SOURCES = {
     "source_ids": tf.TensorSpec([None, None], tf.int32, "source_ids"),
@@ -93,10 +92,7 @@ def translation_bundles(
         num_beams=num_beams,
         num_hypotheses=num_hypotheses,
         length_penalty=length_penalty,
-        suppressed_ids=(
-            *UNWRITTEN_IDS,
-            *ids_that_break_lines(target_tokenizer),
-        ),
+        suppressed_ids=unwritten_ids(target_tokenizer),
     )
     text = ServedTextTranslation(tokens, source_tokenizer, target_tokenizer)
     tokenizers = {"text": source_tokenizer}

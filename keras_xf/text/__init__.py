@@ -7,6 +7,7 @@ from keras_xf.text.tokenizer import Tokenizer
 from keras_xf.text.tokenizer import load_tokenizer
 from keras_xf.text.tokenizer import register_tokenizer
 from keras_xf.text.unwritten_ids import ids_that_break_lines
+from keras_xf.text.unwritten_ids import unwritten_ids
 from keras_xf.text.word_piece_tokenizer import SPECIAL_WORDS
 from keras_xf.text.word_piece_tokenizer import WordPieceTokenizer
 from keras_xf.text.word_tokenizer import WordTokenizer
@@ -22,4 +23,5 @@ __all__ = [
     "load_tokenizer",
     "register_tokenizer",
     "special_ids",
+    "unwritten_ids",
 ]

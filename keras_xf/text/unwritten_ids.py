@@ -34,3 +34,12 @@ def ids_that_break_lines(tokenizer: Tokenizer) -> tuple[int, ...]:
         for token_id, text in zip(ids, texts, strict=True)
         if any(end in text for end in _BREAKS)
     )
+
+
+def unwritten_ids(tokenizer: Tokenizer) -> tuple[int, ...]:
+    """The ids that a model that writes lines is never to write.
+
+    Args:
+        tokenizer: That of the lines.
+    """
+    return (*UNWRITTEN_IDS, *ids_that_break_lines(tokenizer))
