@@ -87,6 +87,7 @@ MAY_IMPORT_EXTRA = {
     "official": {"benchmarks"},
     "sacrebleu": {"apps"},
     "sentencepiece": {"keras_xf.text"},
+    "sklearn": {"keras_xf.data"},
     "tensorflow_serving": {"keras_xf.local_server"},
     "tensorflow_text": {"keras_xf.text"},
     "tf_keras": {"benchmarks"},

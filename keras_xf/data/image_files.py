@@ -1,0 +1,160 @@
+"""Folders and archives of image files."""
+
+import lzma
+import os
+import tarfile
+import zlib
+from collections.abc import Callable
+from collections.abc import Iterator
+from pathlib import Path
+from pathlib import PurePosixPath
+
+import numpy as np
+import tensorflow as tf
+
+from keras_xf.checks import check
+from keras_xf.data.image_sizes import fit_square
+from keras_xf.data.labeled_images import LabeledImages
+
+ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
+
+
+def read_image_files(
+    path: str | Path,
+    *,
+    image_size: int | None = None,
+    on_corrupt: Callable[[str, str], None] | None = None,
+    argument: str = "path",
+) -> LabeledImages:
+    """Reads the image files in a folder, or in a tar archive.
+
+    Files are taken in the order of their names, in all subfolders. The folder
+    that a file lies in is its label; files at the top have none. Hidden files
+    and those without one of `ENDINGS` are passed over.
+
+    Images are grey if all files are, else they have three channels.
+    Transparency is dropped, of a GIF the first picture taken, and of 16 bits
+    the upper 8.
+
+    Args:
+        path: The folder, or the archive, whatever it is compressed by.
+        image_size: The size of both sides, as `fit_square` makes it; by
+            default all files must have one size.
+        on_corrupt: Called with the name and the reason of each file that
+            cannot be decoded, which is then left out. By default that is an
+            error.
+        argument: What names the folder, for the error message.
+
+    Raises:
+        ValueError: If there is no image, if one cannot be decoded, if sizes
+            differ, or if some files lie at the top and others in subfolders;
+            names the files.
+    """
+    path = Path(path)
+    read = _read_folder if path.is_dir() else _read_archive
+    names, images, labels = [], [], []
+    for inside, content in read(path, argument):
+        name = str(path / inside)
+        image = _decode(content, name, on_corrupt, argument)
+        if image is None:
+            continue
+        if image_size is not None:
+            image = fit_square(image, image_size)
+        if images:
+            size, first = image.shape[:2], images[0].shape[:2]
+            check(
+                size == first,
+                f"`{argument}` must name images of one size, or be given with "
+                "an `image_size`.",
+                path=names[0],
+                size=first,
+                other_path=name,
+                other_size=size,
+            )
+        names.append(name)
+        images.append(image)
+        labels.append(inside.parent.name)
+    check(
+        images,
+        f"`{argument}` must name a folder or an archive with images.",
+        path=str(path),
+        endings=ENDINGS,
+    )
+    first = {}
+    for name, label in zip(names, labels, strict=True):
+        first.setdefault(bool(label), name)
+    check(
+        len(first) == 1,
+        f"`{argument}` must name images that are all in subfolders, or none.",
+        path=first.get(False),
+        other_path=first.get(True),
+    )
+    return LabeledImages(_stack(images), labels if True in first else None)
+
+
+def _stack(images):
+    channels = max(image.shape[-1] for image in images)
+    stacked = np.empty((len(images), *images[0].shape[:2], channels), np.uint8)
+    for place, image in enumerate(images):
+        stacked[place] = image
+    return stacked
+
+
+def _decode(content, name, on_corrupt, argument):
+    """Returns uint8 `(height, width, 1 or 3)`, None if it is to be left out."""
+    try:
+        with tf.device("CPU:0"):
+            image = tf.io.decode_image(content, expand_animations=False).numpy()
+    except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
+        # Behind the reason come the names of operations.
+        reason = error.message.split("[Op")[0].split("\n")[0].strip()
+        if on_corrupt is None:
+            check(
+                False,
+                f"`{argument}` must name images that can be decoded.",
+                path=name,
+                error=reason,
+            )
+        on_corrupt(name, reason)
+        return None
+    # A second or fourth channel says how transparent it is.
+    return image[..., : 1 if image.shape[-1] < 3 else 3]
+
+
+def _read_folder(path, argument) -> Iterator:
+    for name in sorted(_names(path)):
+        yield name, (path / name).read_bytes()
+
+
+def _names(folder):
+    for parent, subfolders, files in os.walk(folder, followlinks=True):
+        subfolders[:] = [each for each in subfolders if each[0] != "."]
+        inside = PurePosixPath(Path(parent).relative_to(folder).as_posix())
+        yield from (inside / file for file in files if _is_image(file))
+
+
+def _read_archive(path, argument) -> Iterator:
+    try:
+        with tarfile.open(path) as archive:
+            # In the order of the archive: each jump back would decompress it
+            # from its beginning.
+            found = {
+                PurePosixPath(member.name): archive.extractfile(member).read()
+                for member in archive
+                if member.isfile()
+                and _is_image(PurePosixPath(member.name).name)
+            }
+    except (
+        *(OSError, EOFError, tarfile.TarError, lzma.LZMAError, zlib.error),
+    ) as error:
+        check(
+            False,
+            f"`{argument}` must name a folder or an archive that can be read.",
+            path=str(path),
+            error=str(error),
+        )
+    yield from sorted(found.items())
+
+
+def _is_image(name):
+    return name[0] != "." and name.lower().endswith(ENDINGS)

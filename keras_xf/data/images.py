@@ -1,0 +1,119 @@
+"""Images from wherever they are, by the kind of file."""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+from pathlib import Path
+
+from keras_xf.checks import check
+from keras_xf.data.idx_files import read_idx
+from keras_xf.data.image_arrays import read_image_arrays
+from keras_xf.data.image_files import ENDINGS
+from keras_xf.data.image_files import read_image_files
+from keras_xf.data.image_sizes import fit_square
+from keras_xf.data.labeled_images import LabeledImages
+from keras_xf.data.labeled_images import join_images
+
+_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2")
+
+
+def read_images(
+    paths: Sequence[str | Path],
+    labels_paths: Sequence[str | Path] = (),
+    *,
+    image_size: int | None = None,
+    on_corrupt: Callable[[str, str], None] | None = None,
+    argument: str = "paths",
+    labels_argument: str = "labels_paths",
+) -> LabeledImages:
+    """Reads images of several places, in order.
+
+    Args:
+        paths: For each place a folder or a tar archive of image files, as
+            `read_image_files` takes it, a `.npz` file, as `read_image_arrays`
+            takes it, or else an idx file.
+        labels_paths: An idx file of labels for each idx file of images, or
+            none.
+        image_size: The size of both sides, as `fit_square` makes it.
+        on_corrupt: As `read_image_files` takes it.
+        argument: What names the places, for the error message.
+        labels_argument: What names the labels, for the error message.
+
+    Raises:
+        ValueError: If a file is missing, broken or not of its kind, if sizes
+            differ, or if there are not as many labels as images.
+    """
+    check(
+        not isinstance(paths, (str, bytes, Path)) and len(paths) > 0,
+        f"`{argument}` must be a list of at least one file or folder.",
+        **{argument: paths},
+    )
+    paths = [Path(path) for path in paths]
+    for path in paths:
+        check(
+            path.exists(),
+            f"`{argument}` must name files or folders that there are.",
+            path=str(path),
+        )
+        check(
+            path.is_dir() or not path.name.lower().endswith(ENDINGS),
+            f"`{argument}` must name folders of image files, not the files.",
+            path=str(path),
+        )
+    idx_paths = [path for path in paths if _kind(path) == "idx"]
+    check(
+        len(labels_paths) in (0, len(idx_paths)),
+        f"`{labels_argument}` must be empty, or a file for each idx file of "
+        f"`{argument}`.",
+        **{labels_argument: tuple(map(str, labels_paths))},
+        idx_files=tuple(map(str, idx_paths)),
+    )
+    labels_of = dict(zip(idx_paths, labels_paths, strict=False))
+    parts = []
+    for path in paths:
+        if _kind(path) == "files":
+            part = read_image_files(
+                path,
+                image_size=image_size,
+                on_corrupt=on_corrupt,
+                argument=argument,
+            )
+        elif _kind(path) == "arrays":
+            part = read_image_arrays(path, argument)
+        else:
+            part = _read_idx_pair(
+                path, labels_of.get(path), argument, labels_argument
+            )
+        if image_size is not None:
+            part = LabeledImages(
+                fit_square(part.images, image_size), part.labels
+            )
+        parts.append(part)
+    return join_images(parts, [str(path) for path in paths], argument)
+
+
+def _kind(path):
+    if path.is_dir() or path.name.lower().endswith(_ARCHIVES):
+        return "files"
+    return "arrays" if path.suffix.lower() == ".npz" else "idx"
+
+
+def _read_idx_pair(path, labels_path, argument, labels_argument):
+    images = read_idx(path, 3, argument)
+    check(
+        images.size > 0,
+        f"`{argument}` must name idx files with images.",
+        path=str(path),
+        shape=images.shape,
+    )
+    if labels_path is None:
+        return LabeledImages(images[..., None])
+    labels = read_idx(labels_path, 1, labels_argument)
+    check(
+        len(labels) == len(images),
+        f"`{labels_argument}` must name files with a label for each image.",
+        path=str(labels_path),
+        labels=len(labels),
+        images_path=str(path),
+        images=len(images),
+    )
+    return LabeledImages(images[..., None], [str(each) for each in labels])

@@ -1,0 +1,138 @@
+"""Images of one size, with a label each or without."""
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_xf.checks import check
+
+
+@dataclasses.dataclass(frozen=True)
+class LabeledImages:
+    """Images and the label of each.
+
+    Attributes:
+        images: uint8 `(count, height, width, channels)`.
+        labels: A label for each image; None where there are none.
+    """
+
+    images: np.ndarray
+    labels: list[str] | None = None
+
+    @property
+    def classes(self) -> list[str]:
+        """The different labels, numbers first and by their size."""
+        return sorted(set(self.labels or ()), key=_place)
+
+    @property
+    def sha256(self) -> str:
+        """Tells these from other images, or from these with other labels."""
+        digest = hashlib.sha256(str(self.images.shape).encode())
+        digest.update(np.ascontiguousarray(self.images).data)
+        digest.update("\n".join(self.labels or ()).encode())
+        return digest.hexdigest()
+
+    def class_ids(self, classes: Sequence[str]) -> np.ndarray:
+        """Returns the place of each label in a list, int32 `(count,)`.
+
+        Args:
+            classes: The labels that there are.
+
+        Raises:
+            ValueError: If there are no labels, or one is none of them.
+        """
+        check(
+            self.labels is not None,
+            "`labels` must not be none where classes are asked for.",
+            labels=self.labels,
+        )
+        unknown = sorted(set(self.labels) - set(classes))
+        check(
+            not unknown,
+            "`classes` must hold all labels.",
+            classes=list(classes),
+            unknown=unknown,
+        )
+        places = {name: place for place, name in enumerate(classes)}
+        return np.array([places[label] for label in self.labels], np.int32)
+
+    def take(self, rows: np.ndarray) -> "LabeledImages":
+        """Returns some of them.
+
+        Args:
+            rows: Their places, or a boolean for each.
+        """
+        labels = self.labels
+        if labels is not None:
+            labels = np.array(labels, object)[rows].tolist()
+        return LabeledImages(self.images[rows], labels)
+
+    def content_places(self) -> np.ndarray:
+        """Draws a number in `[0, 1)` for each image by a hash of its pixels.
+
+        Parts that are told by these numbers are the same wherever an image
+        stands, and equal images are in the same part.
+
+        Returns:
+            float64 `(count,)`.
+        """
+        rows = np.ascontiguousarray(self.images)
+        digests = (hashlib.sha256(row.data).digest() for row in rows)
+        return np.array(
+            [int.from_bytes(each[:6], "big") / 2**48 for each in digests]
+        )
+
+
+def join_images(
+    parts: Sequence[LabeledImages],
+    names: Sequence[str],
+    argument: str = "paths",
+) -> LabeledImages:
+    """Puts images of several sources together, in order.
+
+    Where some are grey and others are not, the grey ones get three equal
+    channels.
+
+    Args:
+        parts: At least one.
+        names: What each is called, for the error message.
+        argument: What names them, for the error message.
+
+    Raises:
+        ValueError: If sizes differ, or some have labels and others have none.
+    """
+    for name, part in zip(names, parts, strict=True):
+        size, first = part.images.shape[1:3], parts[0].images.shape[1:3]
+        check(
+            size == first,
+            f"`{argument}` must name images of one size, or be given with an "
+            "`image_size`.",
+            path=names[0],
+            size=first,
+            other_path=name,
+            other_size=size,
+        )
+        check(
+            (part.labels is None) == (parts[0].labels is None),
+            f"`{argument}` must name images that all have labels, or none.",
+            path=names[0],
+            has_labels=parts[0].labels is not None,
+            other_path=name,
+            other_has_labels=part.labels is not None,
+        )
+    channels = max(part.images.shape[-1] for part in parts)
+    images = [
+        np.broadcast_to(part.images, (*part.images.shape[:-1], channels))
+        for part in parts
+    ]
+    labels = None
+    if parts[0].labels is not None:
+        labels = [label for part in parts for label in part.labels]
+    return LabeledImages(np.concatenate(images), labels)
+
+
+def _place(label):
+    is_number = label.isdecimal()
+    return (not is_number, int(label) if is_number else 0, label)
