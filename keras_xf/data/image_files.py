@@ -106,8 +106,8 @@ def _decode(content, name, on_corrupt, argument):
         with tf.device("CPU:0"):
             image = tf.io.decode_image(content, expand_animations=False).numpy()
     except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
-        # Behind the reason come the names of operations.
-        reason = error.message.split("[Op")[0].split("\n")[0].strip()
+        # Around the reason stand the names of operations.
+        reason = error.message.split("}} ")[-1].split(" [Op")[0]
         if on_corrupt is None:
             check(
                 False,

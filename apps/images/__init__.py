@@ -1,0 +1,1 @@
+"""Images as codes: autoencoders, priors over their codes, and samples."""
