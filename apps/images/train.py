@@ -31,12 +31,13 @@ from apps.training import check_can_plot
 from apps.training import fit
 from apps.training import prepare
 from apps.training import report_end
+from keras_xf import losses
+from keras_xf import metrics
 from keras_xf.checks import check
 from keras_xf.data.shuffled_rows import ShuffledRows
 from keras_xf.data.shuffled_rows import ordered_rows
 from keras_xf.launch import launch
 from keras_xf.launch import option
-from keras_xf.losses import NormalizedMeanSquaredError
 
 # Arguments of the builder that are options of the same name.
 _SIZES = (
@@ -140,23 +141,21 @@ def train(options: Options) -> Result:
             _validation_set, validation.images, options.batch_size
         )
         callbacks = [ValidatedCodeUse(validation.images, options.batch_size)]
-    # What is told of each epoch, whatever the loss is.
-    relative = NormalizedMeanSquaredError(variance or 1.0)
     result = fit(
         options,
         model_json=_describe(options, images.shape[1:]),
         make_train_set=lambda step: rows.dataset(step).map(_to_pair),
         make_validation_set=make_validation_set,
         loss={
-            "reconstruction": NormalizedMeanSquaredError(
+            "reconstruction": losses.NormalizedMeanSquaredError(
                 variance if options.normalize_loss else 1.0
             )
         },
         make_metrics=lambda: {
             "reconstruction": [
                 keras.metrics.MeanSquaredError(name="mse"),
-                keras.metrics.MeanMetricWrapper(
-                    relative.call, name="relative_mse"
+                metrics.NormalizedMeanSquaredError(
+                    variance or 1.0, name="relative_mse"
                 ),
             ]
         },
