@@ -5,6 +5,8 @@ from keras_xf.layers.adaptive_softmax import AdaptiveSoftmax
 from keras_xf.layers.axial_position_embedding import AxialPositionEmbedding
 from keras_xf.layers.chunked_feed_forward import ChunkedFeedForward
 from keras_xf.layers.chunked_self_attention import ChunkedSelfAttention
+from keras_xf.layers.code_decoder import CodeDecoder
+from keras_xf.layers.code_encoder import CodeEncoder
 from keras_xf.layers.cross_attention import CrossAttention
 from keras_xf.layers.dropout import Dropout
 from keras_xf.layers.dvq import DVQ
@@ -42,6 +44,8 @@ __all__ = [
     "AxialPositionEmbedding",
     "ChunkedFeedForward",
     "ChunkedSelfAttention",
+    "CodeDecoder",
+    "CodeEncoder",
     "CrossAttention",
     "Dropout",
     "FeedForward",

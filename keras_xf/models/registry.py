@@ -15,6 +15,7 @@ from keras_xf.models.transformer import build_sequence_to_sequence
 from keras_xf.models.transformer import build_sequence_to_sequence_step
 from keras_xf.models.transformer_xl import build_transformer_xl
 from keras_xf.models.transformer_xl import build_transformer_xl_step
+from keras_xf.models.vq_vae import build_vq_vae
 from keras_xf.models.weighted_transformer import build_weighted_transformer
 from keras_xf.models.weighted_transformer import build_weighted_transformer_step
 from keras_xf.models.weighted_transformer import fold_branches
@@ -27,6 +28,7 @@ BUILDERS = {
     "build_reformer_language_model": build_reformer_language_model,
     "build_sequence_to_sequence": build_sequence_to_sequence,
     "build_transformer_xl": build_transformer_xl,
+    "build_vq_vae": build_vq_vae,
     "build_weighted_transformer": build_weighted_transformer,
 }
 STEP_BUILDERS = {
