@@ -11,12 +11,14 @@ from keras_xf.layers.cross_attention import CrossAttention
 from keras_xf.layers.dropout import Dropout
 from keras_xf.layers.dvq import DVQ
 from keras_xf.layers.feed_forward import FeedForward
+from keras_xf.layers.gated_pixel_convolution import GatedPixelConvolution
 from keras_xf.layers.gumbel_softmax import GumbelSoftmax
 from keras_xf.layers.learned_positions import LearnedPositions
 from keras_xf.layers.lsh_self_attention import LSHSelfAttention
 from keras_xf.layers.multi_branch_attention import MultiBranchAttention
 from keras_xf.layers.padded_length import PaddedLength
 from keras_xf.layers.padding_mask import PaddingMask
+from keras_xf.layers.raster_sequence import RasterSequence
 from keras_xf.layers.relative_attention import RelativeAttention
 from keras_xf.layers.relative_biases import RelativeBiases
 from keras_xf.layers.relative_positions import RelativePositions
@@ -47,12 +49,14 @@ __all__ = [
     "CrossAttention",
     "Dropout",
     "FeedForward",
+    "GatedPixelConvolution",
     "GumbelSoftmax",
     "LSHSelfAttention",
     "LearnedPositions",
     "MultiBranchAttention",
     "PaddedLength",
     "PaddingMask",
+    "RasterSequence",
     "RelativeAttention",
     "RelativeBiases",
     "RelativePositions",

@@ -1,6 +1,10 @@
 """Builders: functions that return a functional `keras.Model`."""
 
+from keras_xf.models.code_nll import code_nll
+from keras_xf.models.code_sampler import code_sampler
+from keras_xf.models.code_transformer import build_code_transformer
 from keras_xf.models.fixed_rotations import fix_rotations
+from keras_xf.models.pixel_cnn import build_pixel_cnn
 from keras_xf.models.reformer import build_reformer_encoder
 from keras_xf.models.reformer import build_reformer_language_model
 from keras_xf.models.reformer import build_reformer_language_model_step
@@ -45,9 +49,11 @@ __all__ = [
     "StreamModel",
     "branch_weights",
     "build",
+    "build_code_transformer",
     "build_language_model",
     "build_language_model_scorer",
     "build_language_model_step",
+    "build_pixel_cnn",
     "build_reformer_encoder",
     "build_reformer_language_model",
     "build_reformer_language_model_step",
@@ -60,6 +66,8 @@ __all__ = [
     "build_vq_vae",
     "build_weighted_transformer",
     "build_weighted_transformer_step",
+    "code_nll",
+    "code_sampler",
     "code_shapes",
     "fix_rotations",
     "fold_branches",

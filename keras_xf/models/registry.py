@@ -3,6 +3,8 @@
 import keras
 
 from keras_xf.checks import check
+from keras_xf.models.code_transformer import build_code_transformer
+from keras_xf.models.pixel_cnn import build_pixel_cnn
 from keras_xf.models.reformer import build_reformer_encoder
 from keras_xf.models.reformer import build_reformer_language_model
 from keras_xf.models.reformer import build_reformer_language_model_step
@@ -19,7 +21,9 @@ from keras_xf.models.weighted_transformer import build_weighted_transformer_step
 from keras_xf.models.weighted_transformer import fold_branches
 
 BUILDERS = {
+    "build_code_transformer": build_code_transformer,
     "build_language_model": build_language_model,
+    "build_pixel_cnn": build_pixel_cnn,
     "build_reformer_encoder": build_reformer_encoder,
     "build_reformer_language_model": build_reformer_language_model,
     "build_sequence_to_sequence": build_sequence_to_sequence,
