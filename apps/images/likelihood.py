@@ -11,6 +11,8 @@ import numpy as np
 
 # In levels of 256: from all but certain to knowing nothing.
 _SMALLEST, _LARGEST = 0.01, 256.0
+# Images whose numbers are held in float64.
+_AT_ONCE = 500
 
 
 def mean_nats(images: np.ndarray, decoded: np.ndarray, scale: float) -> float:
@@ -25,24 +27,11 @@ def mean_nats(images: np.ndarray, decoded: np.ndarray, scale: float) -> float:
     Reference:
         [Salimans et al., 2017](https://arxiv.org/abs/1701.05517)
     """
-    levels = images.astype(np.float64)
-    centers = 255 * decoded.astype(np.float64).clip(0, 1)
-    low = (levels - 0.5 - centers) / scale
-    high = (levels + 0.5 - centers) / scale
-    # sigmoid(high) - sigmoid(low) is sigmoid(high) sigmoid(-low) times this,
-    # which loses nothing far from the center.
-    inside = np.log(-np.expm1(-1 / scale))
-    # All that is darker than black is black, and white likewise.
-    log_probs = np.where(
-        images == 0,
-        _log_sigmoid(high),
-        np.where(
-            images == 255,
-            _log_sigmoid(-low),
-            _log_sigmoid(high) + _log_sigmoid(-low) + inside,
-        ),
-    )
-    return float(-log_probs.mean())
+    total = 0.0
+    for start in range(0, len(images), _AT_ONCE):
+        rows = slice(start, start + _AT_ONCE)
+        total += _log_probs(images[rows], decoded[rows], scale).sum()
+    return float(-total / images.size)
 
 
 def fit_scale(images: np.ndarray, decoded: np.ndarray) -> float:
@@ -65,6 +54,25 @@ def fit_scale(images: np.ndarray, decoded: np.ndarray) -> float:
         low = candidates[max(best - 1, 0)]
         high = candidates[min(best + 1, 8)]
     return float(np.exp((low + high) / 2))
+
+
+def _log_probs(images, decoded, scale):
+    centers = 255 * decoded.astype(np.float64).clip(0, 1)
+    low = (images - 0.5 - centers) / scale
+    high = (images + 0.5 - centers) / scale
+    # sigmoid(high) - sigmoid(low) is sigmoid(high) sigmoid(-low) times this,
+    # which loses nothing far from the center.
+    inside = np.log(-np.expm1(-1 / scale))
+    # All that is darker than black is black, and white likewise.
+    return np.where(
+        images == 0,
+        _log_sigmoid(high),
+        np.where(
+            images == 255,
+            _log_sigmoid(-low),
+            _log_sigmoid(high) + _log_sigmoid(-low) + inside,
+        ),
+    )
 
 
 def _log_sigmoid(x):

@@ -56,31 +56,40 @@ class PictureOptions:
             ValueError: If the run has no images of this part, or as
                 `apps.images.examples.ImageOptions.read`.
         """
+        train_options = self._read_options()
+        if self.images:
+            return self._read_named(train_options)
+        return self._choose(train_options.read())
+
+    def read_with_known(self) -> tuple[LabeledImages, LabeledImages]:
+        """Reads the images, and those that the autoencoder learned from.
+
+        Raises:
+            ValueError: As `read`.
+        """
+        train_options = self._read_options()
+        parts = train_options.read()
+        if self.images:
+            return self._read_named(train_options), parts["train"]
+        return self._choose(parts), parts["train"]
+
+    def _read_named(self, train_options):
+        model_json = RunDirectory(self.run_dir).read_model_json()
+        images = read_named(self.images, self.labels, train_options, "images")
+        return with_shape(
+            images, tuple(model_json["arguments"]["image_shape"]), "images"
+        )
+
+    def _choose(self, parts):
+        check(
+            self.split in parts,
+            "`split` must be one that the run has images of.",
+            split=self.split,
+            splits=tuple(parts),
+        )
+        return parts[self.split]
+
+    def _read_options(self):
         run = RunDirectory(self.run_dir)
         check_autoencoder(run, "run_dir")
-        train_options = load_options(TrainOptions, run.options)
-        if not self.images:
-            return read_split(train_options, self.split)
-        shape = run.read_model_json()["arguments"]["image_shape"]
-        images = read_named(self.images, self.labels, train_options, "images")
-        return with_shape(images, tuple(shape), "images")
-
-
-def read_split(train_options: TrainOptions, split: str) -> LabeledImages:
-    """Reads the images of a part of a run.
-
-    Args:
-        train_options: The options of the run.
-        split: "train", "validation" or "test".
-
-    Raises:
-        ValueError: If the run has no such images.
-    """
-    parts = train_options.read()
-    check(
-        split in parts,
-        "`split` must be one that the run has images of.",
-        split=split,
-        splits=tuple(parts),
-    )
-    return parts[split]
+        return load_options(TrainOptions, run.options)

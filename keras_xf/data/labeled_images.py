@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Iterable
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,7 +25,7 @@ class LabeledImages:
     @property
     def classes(self) -> list[str]:
         """The different labels, numbers first and by their size."""
-        return sorted(set(self.labels or ()), key=_place)
+        return classes_of(self.labels or ())
 
     @property
     def sha256(self) -> str:
@@ -48,15 +49,7 @@ class LabeledImages:
             "`labels` must not be none where classes are asked for.",
             labels=self.labels,
         )
-        unknown = sorted(set(self.labels) - set(classes))
-        check(
-            not unknown,
-            "`classes` must hold all labels.",
-            classes=list(classes),
-            unknown=unknown,
-        )
-        places = {name: place for place, name in enumerate(classes)}
-        return np.array([places[label] for label in self.labels], np.int32)
+        return class_ids_of(self.labels, classes)
 
     def take(self, rows: np.ndarray) -> "LabeledImages":
         """Returns some of them.
@@ -83,6 +76,36 @@ class LabeledImages:
         return np.array(
             [int.from_bytes(each[:6], "big") / 2**48 for each in digests]
         )
+
+
+def classes_of(labels: Iterable[str]) -> list[str]:
+    """The different labels, numbers first and by their size.
+
+    Args:
+        labels: A label for each of some examples.
+    """
+    return sorted(set(labels), key=_place)
+
+
+def class_ids_of(labels: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+    """Returns the place of each label among classes, int32 `(count,)`.
+
+    Args:
+        labels: A label for each of some examples.
+        classes: The labels that there are.
+
+    Raises:
+        ValueError: If a label is none of them.
+    """
+    unknown = sorted(set(labels) - set(classes))
+    check(
+        not unknown,
+        "`classes` must hold all labels.",
+        classes=list(classes),
+        unknown=unknown,
+    )
+    places = {name: place for place, name in enumerate(classes)}
+    return np.array([places[label] for label in labels], np.int32)
 
 
 def join_images(

@@ -1,0 +1,118 @@
+"""A trained prior, with the autoencoder whose codes it knows."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from apps.images.autoencoder import Autoencoder
+from apps.images.autoencoder import in_batches
+from apps.images.autoencoder import load_autoencoder
+from apps.images.train_prior import AUTOENCODER
+from apps.images.train_prior import CLASSES
+from apps.training import RunDirectory
+from apps.training.model_file import load_model
+from keras_xf import models
+from keras_xf.checks import check
+from keras_xf.files import read_names
+
+BUILDERS = ("build_code_transformer", "build_pixel_cnn")
+
+
+@dataclasses.dataclass(frozen=True)
+class Prior:
+    """A prior over codes.
+
+    Attributes:
+        model: The prior.
+        autoencoder: The autoencoder.
+        classes: Names of the classes; empty without any.
+        batch_size: Images at once.
+    """
+
+    model: keras.Model
+    autoencoder: Autoencoder
+    classes: list[str]
+    batch_size: int
+
+    def nats(
+        self, codes: Mapping[str, np.ndarray], class_ids: np.ndarray | None
+    ) -> dict[str, np.ndarray]:
+        """Returns `-log p` of each code, given those before it.
+
+        Args:
+            codes: int32 `(count, height, width)` by name.
+            class_ids: int32 `(count,)`; None without classes.
+
+        Returns:
+            float32 `(count, height, width)` by name.
+        """
+        arrays = dict(codes)
+        if class_ids is not None:
+            arrays["class_ids"] = class_ids
+
+        @tf.function
+        def score(batch):
+            class_ids = batch.pop("class_ids", None)
+            return models.code_nll(self.model, batch, class_ids)
+
+        return in_batches(lambda x: score(dict(x)), arrays, self.batch_size)
+
+    def sample(
+        self, class_ids: np.ndarray | None, seed: np.ndarray, temperature: float
+    ) -> dict[str, np.ndarray]:
+        """Draws codes.
+
+        Args:
+            class_ids: int32 `(count,)`; None without classes.
+            seed: int32 `(count, 2)`. An image depends on its own alone.
+            temperature: What the logits are divided by.
+
+        Returns:
+            int32 `(count, height, width)` by name.
+        """
+        draw = models.code_sampler(self.model)
+        arrays = {"seed": seed}
+        if class_ids is not None:
+            arrays["class_ids"] = class_ids
+        return in_batches(
+            lambda batch: draw(
+                batch.get("class_ids"), batch["seed"], temperature
+            ),
+            arrays,
+            self.batch_size,
+        )
+
+
+def load_prior(folder: str | Path, flag: str, batch_size: int = 64) -> Prior:
+    """Loads a prior and its autoencoder.
+
+    Args:
+        folder: Run directory of a prior.
+        flag: The option that named it, for the error message.
+        batch_size: Images at once.
+
+    Raises:
+        ValueError: If it does not hold them.
+    """
+    run = RunDirectory(folder)
+    run.check_trained("prior", AUTOENCODER)
+    builder = run.read_model_json(flag)["builder"]
+    check(
+        builder in BUILDERS,
+        f"`{flag}` must hold a trained prior.",
+        **{flag: str(run.path)},
+        builder=builder,
+    )
+    model = load_model(run.model, flag)
+    return Prior(
+        model=model,
+        autoencoder=load_autoencoder(run.path / AUTOENCODER, flag, batch_size),
+        classes=(
+            read_names(run.path / CLASSES) if "class_ids" in model.input else []
+        ),
+        batch_size=batch_size,
+    )
