@@ -35,13 +35,13 @@ class Autoencoder:
         self.num_codes = models.num_codes(model)
         self._batch_size = batch_size
 
-        @tf.function
+        @tf.function(autograph=False)
         def encode(batch):
             return encoder(
                 {"images": to_floats(batch["images"])}, training=False
             )
 
-        @tf.function
+        @tf.function(autograph=False)
         def decode(batch):
             return decoder(batch, training=False)
 

@@ -54,12 +54,12 @@ class Prior:
         if class_ids is not None:
             arrays["class_ids"] = class_ids
 
-        @tf.function
+        @tf.function(autograph=False)
         def score(batch):
-            class_ids = batch.pop("class_ids", None)
+            class_ids = batch.get("class_ids")
             return models.code_nll(self.model, batch, class_ids)
 
-        return in_batches(lambda x: score(dict(x)), arrays, self.batch_size)
+        return in_batches(score, arrays, self.batch_size)
 
     def sample(
         self, class_ids: np.ndarray | None, seed: np.ndarray, temperature: float
