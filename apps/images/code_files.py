@@ -80,8 +80,12 @@ def read_codes(
             another autoencoder.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file}
+        # NumPy would leave a file open that is no archive.
+        with (
+            Path(path).open("rb") as file,
+            np.load(file, allow_pickle=False) as found,
+        ):
+            arrays = {name: found[name] for name in found}
     except (
         *(OSError, EOFError, ValueError, KeyError, AttributeError, TypeError),
         *(zipfile.BadZipFile, zlib.error, NotImplementedError),

@@ -26,7 +26,11 @@ def read_image_arrays(
         ValueError: If the file cannot be read, or its arrays are others.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # NumPy would leave a file open that is no archive.
+        with (
+            Path(path).open("rb") as file,
+            np.load(file, allow_pickle=False) as arrays,
+        ):
             found = {
                 name: arrays[name]
                 for name in ("images", "labels")

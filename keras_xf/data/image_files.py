@@ -127,10 +127,9 @@ def _read_folder(path, argument) -> Iterator:
 
 
 def _names(folder):
-    for parent, subfolders, files in os.walk(folder, followlinks=True):
-        subfolders[:] = [each for each in subfolders if each[0] != "."]
+    for parent, _, files in os.walk(folder, followlinks=True):
         inside = PurePosixPath(Path(parent).relative_to(folder).as_posix())
-        yield from (inside / file for file in files if _is_image(file))
+        yield from filter(_is_image, (inside / file for file in files))
 
 
 def _read_archive(path, argument) -> Iterator:
@@ -141,8 +140,7 @@ def _read_archive(path, argument) -> Iterator:
             found = {
                 PurePosixPath(member.name): archive.extractfile(member).read()
                 for member in archive
-                if member.isfile()
-                and _is_image(PurePosixPath(member.name).name)
+                if member.isfile() and _is_image(PurePosixPath(member.name))
             }
     except (
         *(OSError, EOFError, tarfile.TarError, lzma.LZMAError, zlib.error),
@@ -156,5 +154,6 @@ def _read_archive(path, argument) -> Iterator:
     yield from sorted(found.items())
 
 
-def _is_image(name):
-    return name[0] != "." and name.lower().endswith(ENDINGS)
+def _is_image(path):
+    is_hidden = any(part.startswith(".") for part in path.parts)
+    return not is_hidden and path.name.lower().endswith(ENDINGS)
