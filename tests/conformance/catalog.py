@@ -255,6 +255,7 @@ def _adaptive_tables():
 
 
 SEQUENCE = Floats((None, None, 8))
+IMAGE = Floats((None, None, 4, 6))
 BAD_SEQUENCES = ((3, 8), (3, 7, 5), (2, 3, 7, 8))
 
 CASES = {
@@ -573,6 +574,38 @@ CASES = {
         bad_shapes=((8,), (3, 7, 5)),
         dropout={"dropout": 0.5},
     ),
+    "GatedPixelConvolution": Case(
+        make=lambda **kwargs: layers.GatedPixelConvolution(
+            **{"filters": 6, **kwargs}
+        ),
+        inputs={"inputs": (IMAGE, IMAGE)},
+        bad_arguments={
+            "filters": 0,
+            "kernel_size": 2,
+            "num_classes": 0,
+            "dropout": 1.0,
+        },
+        dropout={"dropout": 0.5},
+        exceptions=OF_PAIRS,
+    ),
+    "GatedPixelConvolution, strict, of classes": Case(
+        make=lambda **kwargs: layers.GatedPixelConvolution(
+            **{
+                "filters": 4,
+                "kernel_size": 5,
+                "strict": True,
+                "num_classes": 3,
+                **kwargs,
+            }
+        ),
+        inputs={
+            "inputs": (IMAGE, IMAGE),
+            "condition": Floats((None, None, 4, 3)),
+            "class_ids": Ids((None,), high=3),
+        },
+        dropout={"dropout": 0.5},
+        exceptions=OF_PAIRS,
+    ),
     "GumbelSoftmax": Case(
         make=lambda **kwargs: layers.GumbelSoftmax(
             **{"num_codes": 9, **kwargs}
@@ -837,6 +870,34 @@ CASES = {
             "test_padding_does_not_matter": "it tells where the padding is",
             "test_precisions_agree": "its output is boolean",
         },
+    ),
+    "RasterSequence": Case(
+        make=lambda **kwargs: layers.RasterSequence(
+            **{"shapes": [(2, 3), (3, 4)], "num_codes": [5, 7], **kwargs}
+        ),
+        inputs={
+            "inputs": (Ids((None, 2, 3), high=5), Ids((None, 3, 4), high=7))
+        },
+        bad_arguments={
+            "shapes": [(2, 3), (3,)],
+            "num_codes": [5, 0],
+            "num_classes": 0,
+        },
+        length_axis=None,
+    ),
+    "RasterSequence, in reverse": Case(
+        make=lambda **kwargs: layers.RasterSequence(
+            **{
+                "shapes": [(2, 3)],
+                "num_codes": [5],
+                "num_classes": 4,
+                **kwargs,
+            }
+        ),
+        inputs={"inputs": Floats((None, 6, 9))},
+        constants={"reverse": True},
+        bad_shapes=((3, 6, 8), (3, 9)),
+        length_axis=None,
     ),
     "RelativeAttention": Case(
         make=lambda **kwargs: layers.RelativeAttention(
