@@ -84,6 +84,7 @@ def evaluate(options: Options) -> dict:
     images, known = of_autoencoder.read_with_known()
     codes = autoencoder.encode(images.images)
     result = _measure_images(autoencoder, images.images, codes, known.images)
+    _check_finite(result, run)
     numbers = {name: x[0].size for name, x in codes.items()}
     uses = code_use(codes, autoencoder.num_codes)
     result["codes"] = {
@@ -103,11 +104,7 @@ def evaluate(options: Options) -> dict:
             result["codes"][name]["bits_per_code"] = bits[name]
         _add_bits(result, "prior_", numbers, bits, images.images[0].size)
         result["bits_per_dim"] = result.pop("prior_bits_per_dim")
-    for name, value in result.items():
-        if name != "codes" and not math.isfinite(value):
-            raise NonFiniteError(
-                f"The {name} of the model in {run.path} is not finite."
-            )
+        _check_finite({"bits_per_dim": result["bits_per_dim"]}, run)
     return result
 
 
@@ -117,17 +114,28 @@ def _measure_images(autoencoder: Autoencoder, images, codes, known):
     mse = float(np.mean((decoded - images / np.float32(255)) ** 2))
     number = min(_FITTED_IMAGES, len(known))
     fitted = known[np.arange(number) * len(known) // number]
-    scale = fit_scale(fitted, autoencoder.decode(autoencoder.encode(fitted)))
+    scale, nats = math.nan, math.nan
+    # There is nothing to fit to what is no number.
+    if math.isfinite(mse):
+        fitted_decoded = autoencoder.decode(autoencoder.encode(fitted))
+        scale = fit_scale(fitted, fitted_decoded)
+        nats = mean_nats(images, decoded, scale)
     return {
         "images": len(images),
         "mse": mse,
         "relative_mse": mse / variance if variance else 0.0,
         "variance": variance,
         "scale": scale,
-        "reconstruction_bits_per_dim": (
-            mean_nats(images, decoded, scale) / math.log(2)
-        ),
+        "reconstruction_bits_per_dim": nats / math.log(2),
     }
+
+
+def _check_finite(figures, run):
+    for name, value in figures.items():
+        if not math.isfinite(value):
+            raise NonFiniteError(
+                f"The {name} of the model in {run.path} is not finite."
+            )
 
 
 def _add_bits(result, prefix, numbers, bits, dims):

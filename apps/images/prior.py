@@ -1,6 +1,5 @@
 """A trained prior, with the autoencoder whose codes it knows."""
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,21 +21,37 @@ from keras_xf.files import read_names
 BUILDERS = ("build_code_transformer", "build_pixel_cnn")
 
 
-@dataclasses.dataclass(frozen=True)
 class Prior:
-    """A prior over codes.
+    """A prior over codes at work.
 
-    Attributes:
-        model: The prior.
+    Args:
+        model: A model of `build_code_transformer` or `build_pixel_cnn`.
         autoencoder: The autoencoder.
         classes: Names of the classes; empty without any.
         batch_size: Images at once.
+
+    Attributes:
+        autoencoder: The autoencoder.
+        classes: Names of the classes.
     """
 
-    model: keras.Model
-    autoencoder: Autoencoder
-    classes: list[str]
-    batch_size: int
+    def __init__(
+        self,
+        model: keras.Model,
+        autoencoder: Autoencoder,
+        classes: list[str],
+        batch_size: int,
+    ):
+        self.autoencoder = autoencoder
+        self.classes = classes
+        self._batch_size = batch_size
+        self._draw = models.code_sampler(model)
+
+        @tf.function(autograph=False)
+        def score(batch):
+            return models.code_nll(model, batch, batch.get("class_ids"))
+
+        self._score = score
 
     def nats(
         self, codes: Mapping[str, np.ndarray], class_ids: np.ndarray | None
@@ -53,13 +68,7 @@ class Prior:
         arrays = dict(codes)
         if class_ids is not None:
             arrays["class_ids"] = class_ids
-
-        @tf.function(autograph=False)
-        def score(batch):
-            class_ids = batch.get("class_ids")
-            return models.code_nll(self.model, batch, class_ids)
-
-        return in_batches(score, arrays, self.batch_size)
+        return in_batches(self._score, arrays, self._batch_size)
 
     def sample(
         self, class_ids: np.ndarray | None, seed: np.ndarray, temperature: float
@@ -74,16 +83,15 @@ class Prior:
         Returns:
             int32 `(count, height, width)` by name.
         """
-        draw = models.code_sampler(self.model)
         arrays = {"seed": seed}
         if class_ids is not None:
             arrays["class_ids"] = class_ids
         return in_batches(
-            lambda batch: draw(
+            lambda batch: self._draw(
                 batch.get("class_ids"), batch["seed"], temperature
             ),
             arrays,
-            self.batch_size,
+            self._batch_size,
         )
 
 
@@ -109,7 +117,7 @@ def load_prior(folder: str | Path, flag: str, batch_size: int = 64) -> Prior:
     )
     model = load_model(run.model, flag)
     return Prior(
-        model=model,
+        model,
         autoencoder=load_autoencoder(run.path / AUTOENCODER, flag, batch_size),
         classes=(
             read_names(run.path / CLASSES) if "class_ids" in model.input else []

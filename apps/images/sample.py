@@ -23,6 +23,7 @@ from apps.images.autoencoder import check_batch_size
 from apps.images.picture_grid import picture_grid
 from apps.images.picture_grid import to_pixels
 from apps.images.picture_grid import write_png
+from apps.images.prior import Prior
 from apps.images.prior import load_prior
 from keras_xf.checks import check
 from keras_xf.files import atomic_file
@@ -92,28 +93,49 @@ class Samples:
         images: uint8 `(count, height, width, channels)`.
         codes: Their codes, int32 `(count, height, width)` by name.
         labels: The class of each; None without classes.
-        path: The picture's file.
     """
 
     images: np.ndarray
     codes: dict[str, np.ndarray]
     labels: list[str] | None
-    path: Path
 
 
-def sample(options: Options) -> Samples:
+def sample(options: Options) -> Path:
     """Draws images, and writes them.
 
     Args:
         options: The options.
 
     Returns:
-        The images.
+        The picture's file.
 
     Raises:
         ValueError: If the run directory is wrong, or a class unknown.
     """
     prior = load_prior(options.run_dir, "run_dir", options.batch_size)
+    samples = draw(prior, options)
+    # A row for each class; others as square as it can be.
+    columns = math.ceil(math.sqrt(len(samples.images)))
+    if samples.labels is not None:
+        columns = samples.labels.count(samples.labels[0])
+    path = Path(options.output or Path(options.run_dir) / "samples.png")
+    write_png(picture_grid(samples.images, columns), path)
+    if options.npz is not None:
+        _write_arrays(options.npz, samples)
+    logging.info("%d images: %s", len(samples.images), path)
+    return path
+
+
+def draw(prior: Prior, options: Options) -> Samples:
+    """Draws images.
+
+    Args:
+        prior: The prior.
+        options: The options, but for what they say of files.
+
+    Raises:
+        ValueError: If a class is unknown.
+    """
     unknown = sorted(set(options.classes) - set(prior.classes))
     check(
         not unknown,
@@ -121,7 +143,7 @@ def sample(options: Options) -> Samples:
         unknown=unknown,
         known=prior.classes,
     )
-    classes = list(options.classes) or prior.classes
+    classes = list(dict.fromkeys(options.classes)) or prior.classes
     each = options.num_images or (10 if classes else 64)
     class_ids, places = None, np.arange(each)
     if classes:
@@ -131,22 +153,17 @@ def sample(options: Options) -> Samples:
         places = class_ids * _MOST_IMAGES + np.tile(places, len(classes))
     seed = np.stack([np.full_like(places, options.seed), places], axis=1)
     codes = prior.sample(class_ids, seed.astype(np.int32), options.temperature)
-    images = to_pixels(prior.autoencoder.decode(codes))
-    labels = [prior.classes[i] for i in class_ids] if classes else None
-    # A row for each class; others as square as it can be.
-    columns = each if classes else math.ceil(math.sqrt(each))
-    path = Path(options.output or Path(options.run_dir) / "samples.png")
-    write_png(picture_grid(images, columns), path)
-    if options.npz is not None:
-        _write_arrays(options.npz, images, codes, labels)
-    logging.info("%d images: %s", len(images), path)
-    return Samples(images, codes, labels, path)
+    return Samples(
+        images=to_pixels(prior.autoencoder.decode(codes)),
+        codes=codes,
+        labels=[prior.classes[i] for i in class_ids] if classes else None,
+    )
 
 
-def _write_arrays(path, images, codes, labels):
-    arrays = {"images": images, **codes}
-    if labels is not None:
-        arrays["labels"] = np.array(labels)
+def _write_arrays(path, samples):
+    arrays = {"images": samples.images, **samples.codes}
+    if samples.labels is not None:
+        arrays["labels"] = np.array(samples.labels)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as aside, aside.open("wb") as file:
