@@ -56,7 +56,9 @@ def images_of(model, number=4, seed=0):
 
 
 def state_of(model):
-    return {v.path: np.asarray(v) for v in model.variables}
+    state = {v.path: np.asarray(v) for v in model.variables}
+    assert len(state) == len(model.variables)
+    return state
 
 
 def assert_same(actual, expected):
@@ -237,7 +239,7 @@ def test_several_codes_a_place_lie_side_by_side():
     assert models.code_shapes(model) == {"code_ids": (3, 6)}
     images = images_of(model)
     codes = models.vq_vae_encoder(model)(images)["code_ids"]
-    flat = model.get_layer("encoder").get_layer("vectors")
+    flat = model.get_layer("encoder").get_layer("encoder_vectors")
     encoder = keras.Model(model.get_layer("encoder").input, flat.output)
     vectors = np.asarray(encoder(images["images"])).reshape(4, 3, 2, 3, 8)
     nearest = model.get_layer("codes").encode(vectors)
@@ -416,9 +418,9 @@ def test_mixed_precision(policy, bottleneck):
     for variable in model.weights:
         assert variable.dtype in ("float32", "int32"), variable.path
         assert np.all(np.isfinite(variable)), variable.path
-    assert model.get_layer("encoder").get_layer("middle").compute_dtype == (
-        policy.removeprefix("mixed_")
-    )
+    assert model.get_layer("encoder").get_layer(
+        "encoder_middle"
+    ).compute_dtype == (policy.removeprefix("mixed_"))
 
 
 def test_float64_stays_float64():
