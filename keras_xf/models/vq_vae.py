@@ -317,11 +317,10 @@ def _encoder(parts, shape, num_halvings, dim, codes_per_place):
 
 
 def _decoder(parts, sizes, dim, codes_per_place, channels):
+    parts = parts.named("decoder")
     height, width = sizes[-1]
-    vectors = keras.Input(
-        (height, width * codes_per_place, dim), name="vectors"
-    )
-    x = vectors
+    shape = (height, width * codes_per_place, dim)
+    vectors = x = keras.Input(shape, name="vectors")
     if codes_per_place > 1:
         x = keras.layers.Reshape(
             (height, width, codes_per_place * dim), dtype=parts.dtype
