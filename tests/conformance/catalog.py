@@ -213,6 +213,34 @@ OF_NOISE = OF_CODES | dict.fromkeys(
 )
 
 
+OF_INDICES = {
+    **dict.fromkeys(
+        (
+            "test_every_trainable_weight_gets_a_finite_gradient",
+            "test_compiled_gradients_equal_eager_ones",
+            "test_gradients_equal_central_differences",
+            "test_mixed_precision",
+            "test_replicas_agree_with_one_device",
+        ),
+        "indices have no gradient",
+    ),
+    "test_precisions_agree": OF_CODES["test_precisions_agree"],
+}
+
+
+def _codes():
+    return keras.initializers.RandomNormal(seed=5)
+
+
+def _built_dvq(dtype):
+    layer = layers.DVQ(
+        5, num_parts=2, codebook_initializer=_codes(), dtype=dtype
+    )
+    # A list, which is what JSON makes of any shape.
+    layer.build([None, 8])
+    return layer
+
+
 def _adaptive_tables():
     """What an embedding of the same bins would give a tied softmax."""
     generator = np.random.default_rng(3)
@@ -432,6 +460,40 @@ CASES = {
             "test_padding_does_not_matter": "a state keeps what is past it",
             "test_export_serves_the_same": "served outputs cannot be nested",
         },
+    ),
+    "CodeDecoder": Case(
+        make=lambda **kwargs: layers.CodeDecoder(
+            **{"layer": _built_dvq(kwargs.get("dtype")), **kwargs}
+        ),
+        inputs={"inputs": Ids((None, None), high=25)},
+        bad_arguments={"layer": None},
+    ),
+    "CodeEncoder": Case(
+        make=lambda **kwargs: layers.CodeEncoder(
+            **{
+                "layer": layers.VQEMA(
+                    9,
+                    codebook_initializer=_codes(),
+                    dtype=kwargs.get("dtype"),
+                ),
+                **kwargs,
+            }
+        ),
+        inputs={"inputs": SEQUENCE, "mask": Mask((None, None))},
+        bad_arguments={"layer": None},
+        bad_shapes=((3, 7, 5), (8,)),
+        exceptions=OF_INDICES,
+    ),
+    "CodeEncoder, of bits": Case(
+        make=lambda **kwargs: layers.CodeEncoder(
+            **{
+                "layer": layers.SemanticHashing(5, dtype=kwargs.get("dtype")),
+                **kwargs,
+            }
+        ),
+        inputs={"inputs": SEQUENCE},
+        bad_shapes=((3, 7, 5), (8,)),
+        exceptions=OF_INDICES,
     ),
     "CrossAttention": Case(
         make=lambda **kwargs: layers.CrossAttention(
