@@ -136,7 +136,9 @@ def curve_table(records: list[dict]) -> str:
         for record in records
     }
     rows["published"] = {step: tuple(rest) for step, *rest in PUBLISHED}
-    last = max(max(curve) for name, curve in rows.items() if name != "published")
+    last = max(
+        max(curve) for name, curve in rows.items() if name != "published"
+    )
     steps = [step for step, *_ in PUBLISHED if step < last] + [last]
     lines = [
         f"| error, perplexity | {' | '.join(map(str, steps))} |",
