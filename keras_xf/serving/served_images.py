@@ -30,9 +30,9 @@ class ServedImages(tf.Module):
         self, autoencoder: keras.Model, prior: keras.Model | None = None
     ):
         super().__init__(name="served_images")
+        self.code_shapes = models.code_shapes(autoencoder)
+        self.num_codes = models.num_codes(autoencoder)
         self.image_shape = tuple(autoencoder.input["images"].shape[1:])
-        self.code_shapes = dict(models.code_shapes(autoencoder))
-        self.num_codes = dict(models.num_codes(autoencoder))
         self.num_classes = None
         sample = None
         served = [autoencoder]
@@ -52,6 +52,8 @@ class ServedImages(tf.Module):
 
     def encode_codes(self, images):
         """Writes images as codes."""
+        # Convolutions would take any size, and a server lets any pass.
+        images = tf.ensure_shape(images, (None, *self.image_shape))
         images = requests.in_unit_interval("images", images)
         return never_empty(
             lambda inputs: self._parts.encoder(inputs, training=False),
@@ -93,7 +95,11 @@ class ServedImages(tf.Module):
 
     def _decode(self, codes):
         codes = {
-            name: requests.ids_below(name, ids, self.num_codes[name])
+            name: requests.ids_below(
+                name,
+                tf.ensure_shape(ids, (None, *self.code_shapes[name])),
+                self.num_codes[name],
+            )
             for name, ids in codes.items()
         }
         images = never_empty(
@@ -121,7 +127,7 @@ class ServedImages(tf.Module):
                 f"`prior` must be of codes of the {name} that the autoencoder "
                 "has.",
                 prior=found,
-                autoencoder=expected,
+                autoencoder=dict(expected),
             )
 
 
