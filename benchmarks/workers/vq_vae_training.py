@@ -6,7 +6,6 @@ differs. It needs NumPy alone.
 
 import json
 import math
-import os
 import pathlib
 import sys
 import time
@@ -126,7 +125,7 @@ def _save(run_dir, line, variables):
     values = {str(i): np.asarray(v) for i, v in enumerate(variables)}
     aside = run_dir / ".state.npz"
     np.savez(aside, done=line["step"], seconds=line["seconds"], **values)
-    os.replace(aside, run_dir / "state.npz")
+    aside.replace(run_dir / "state.npz")
     with (run_dir / "curve.jsonl").open("a") as file:
         file.write(json.dumps(line) + "\n")
 

@@ -15,11 +15,13 @@ class CodeEncoder(keras.layers.Layer):
     several parts are packed, the first part counting the least. Nothing is
     drawn and nothing changes, in training neither.
 
-    What is masked has the number -1.
+    What is masked has the number -1, and zeros for a vector.
 
     Args:
         layer: The bottleneck: `VQ`, `VQEMA`, `DVQ`, `GumbelSoftmax` or
             `SemanticHashing`. Another model may have the same one.
+        return_vectors: Whether a call returns what is read from the numbers,
+            too: exactly what the bottleneck returns in inference.
         **kwargs: `keras.layers.Layer` arguments, such as `name` and `dtype`.
 
     Call arguments:
@@ -27,7 +29,8 @@ class CodeEncoder(keras.layers.Layer):
         mask: Boolean `(batch, ...)`, True where a vector is real.
 
     Output shape:
-        int32 `(batch, ...)`.
+        int32 `(batch, ...)`; with `return_vectors` a pair of it and that of the
+        inputs.
 
     Example:
 
@@ -36,10 +39,16 @@ class CodeEncoder(keras.layers.Layer):
     TensorShape([2, 5])
     """
 
-    def __init__(self, layer: keras.layers.Layer, **kwargs):
+    def __init__(
+        self,
+        layer: keras.layers.Layer,
+        return_vectors: bool = False,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         check_bottleneck(layer)
         self.layer = layer
+        self.return_vectors = return_vectors
         self.supports_masking = True
 
     def build(self, input_shape):
@@ -48,17 +57,34 @@ class CodeEncoder(keras.layers.Layer):
             self.layer.build(input_shape)
 
     def call(self, inputs, mask=None):
-        return pack(self.layer, self.layer.encode(inputs, mask=mask))
+        indices = self.layer.encode(inputs, mask=mask)
+        packed = pack(self.layer, indices)
+        if not self.return_vectors:
+            return packed
+        return packed, self.layer.decode_from_indices(indices)
+
+    def compute_mask(self, inputs, previous_mask=None):
+        if not self.return_vectors:
+            return previous_mask
+        return previous_mask, previous_mask
 
     def compute_output_shape(self, input_shape):
-        return tuple(input_shape)[:-1]
+        shape = tuple(input_shape)
+        return (shape[:-1], shape) if self.return_vectors else shape[:-1]
 
     def compute_output_spec(self, inputs, mask=None):
-        return keras.KerasTensor(inputs.shape[:-1], dtype="int32")
+        packed = keras.KerasTensor(inputs.shape[:-1], dtype="int32")
+        if not self.return_vectors:
+            return packed
+        dtype = self.layer.compute_dtype
+        return packed, keras.KerasTensor(inputs.shape, dtype=dtype)
 
     def get_config(self):
-        layer = keras.saving.serialize_keras_object(self.layer)
-        return {**super().get_config(), "layer": layer}
+        return {
+            **super().get_config(),
+            "layer": keras.saving.serialize_keras_object(self.layer),
+            "return_vectors": self.return_vectors,
+        }
 
     @classmethod
     def from_config(cls, config):

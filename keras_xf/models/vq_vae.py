@@ -194,16 +194,13 @@ def vq_vae_encoder(model: keras.Model) -> keras.Model:
     code_ids = {}
 
     def quantize(vectors, name):
-        # Read again, since the layer itself would learn if the model is called
+        # Not by the layer itself, which would learn if the model is called
         # with `training=True`.
-        code_ids[name] = CodeEncoder(layers[name], name=f"{name}_encoder")(
-            vectors
+        encoder = CodeEncoder(
+            layers[name], return_vectors=True, name=f"{name}_encoder"
         )
-        if name == "top_codes":
-            return CodeDecoder(layers[name], name=f"{name}_decoder")(
-                code_ids[name]
-            )
-        return None
+        code_ids[name], vectors = encoder(vectors)
+        return vectors
 
     _write(layers, images, quantize)
     return keras.Model(

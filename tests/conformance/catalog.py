@@ -484,10 +484,11 @@ CASES = {
         bad_shapes=((3, 7, 5), (8,)),
         exceptions=OF_INDICES,
     ),
-    "CodeEncoder, of bits": Case(
+    "CodeEncoder, of bits, with vectors": Case(
         make=lambda **kwargs: layers.CodeEncoder(
             **{
                 "layer": layers.SemanticHashing(5, dtype=kwargs.get("dtype")),
+                "return_vectors": True,
                 **kwargs,
             }
         ),
