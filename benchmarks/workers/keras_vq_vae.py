@@ -15,8 +15,8 @@ def make(settings, weights, variance):
     codes = model.get_layer("codes")
     codes.set_codebook(weights["codes"])
     for name in vq_vae_training.CONVOLUTIONS:
-        half, convolution = name.split("/")
-        layer = model.get_layer(half).get_layer(convolution)
+        half = model.get_layer(name.split("/")[0])
+        layer = half.get_layer(name.replace("/", "_"))
         layer.kernel.assign(weights[name])
     optimizer = keras.optimizers.Adam(settings["learning_rate"], epsilon=1e-8)
     optimizer.build(model.trainable_variables)

@@ -100,14 +100,14 @@ def train(make) -> None:
     def batch_of(number):
         return batch(images, number, settings["batch_size"], settings["seed"])
 
-    done, seconds = _resume(run_dir, lambda: step(batch_of(0)), variables)
-    found, begin = [], time.perf_counter()
+    done, spent = _resume(run_dir, lambda: step(batch_of(0)), variables)
+    found, begin = [], _clocks()
     while done < settings["steps"]:
         found.append([float(value) for value in step(batch_of(done))])
         done += 1
         if done % TOLD == 0:
-            end = time.perf_counter()
-            seconds += end - begin
+            end = _clocks()
+            spent += end - begin
             begin = end
             error, perplexity = np.mean(found, axis=0)
             found = []
@@ -115,28 +115,35 @@ def train(make) -> None:
                 "step": done,
                 "reconstruction_error": error,
                 "perplexity": perplexity,
-                "seconds": seconds,
+                "seconds": spent[0],
+                "processor_seconds": spent[1],
             }
             _save(run_dir, line, variables())
 
 
+def _clocks():
+    # The second does not count other work of the machine.
+    return np.array([time.perf_counter(), time.process_time()])
+
+
 def _save(run_dir, line, variables):
-    # First the state: a line without its state would be written twice.
+    # First the state: a line whose state was lost would be written twice.
     values = {str(i): np.asarray(v) for i, v in enumerate(variables)}
     aside = run_dir / ".state.npz"
-    np.savez(aside, done=line["step"], seconds=line["seconds"], **values)
+    spent = [line["seconds"], line["processor_seconds"]]
+    np.savez(aside, done=line["step"], spent=spent, **values)
     aside.replace(run_dir / "state.npz")
     with (run_dir / "curve.jsonl").open("a") as file:
         file.write(json.dumps(line) + "\n")
 
 
 def _resume(run_dir, first_step, variables):
-    """Steps that are done, and their seconds; the state is what it was."""
+    """Steps that are done, and their times; the state is what it was."""
     if not (run_dir / "state.npz").exists():
-        return 0, 0.0
+        return 0, np.zeros(2)
     # Optimizers make their variables in the first step.
     first_step()
     with np.load(run_dir / "state.npz") as state:
         for index, variable in enumerate(variables()):
             variable.assign(state[str(index)])
-        return int(state["done"]), float(state["seconds"])
+        return int(state["done"]), state["spent"]

@@ -39,6 +39,8 @@ class ImageParts:
         activate_stem: Whether it ends in an activation.
         seeds: Where seeds come from.
         dtype: Dtype or dtype policy of all layers.
+        prefix: What all names begin with, so that no two variables of a model
+            have one path.
     """
 
     hidden_dim: int
@@ -49,6 +51,11 @@ class ImageParts:
     activate_stem: bool
     seeds: Seeds
     dtype: object
+    prefix: str = ""
+
+    def named(self, prefix: str) -> "ImageParts":
+        """The same, whose layers' names begin with this and a line."""
+        return dataclasses.replace(self, prefix=f"{prefix}_")
 
     def encode(self, x, times: int):
         """Halves an image some times; residual blocks follow.
@@ -114,7 +121,7 @@ class ImageParts:
             activation=activation,
             kernel_initializer=self._kernel(),
             dtype=self.dtype,
-            name=name,
+            name=self.prefix + name,
         )(x)
 
     def double(self, x, dim, name, size, activation=None):
@@ -127,7 +134,7 @@ class ImageParts:
             activation=activation,
             kernel_initializer=self._kernel(),
             dtype=self.dtype,
-            name=name,
+            name=self.prefix + name,
         )(x)
         # Of an odd size a row or column is one too many. The convolution of
         # stride 2 saw padding there.
@@ -135,7 +142,9 @@ class ImageParts:
         if not rows and not columns:
             return x
         return keras.layers.Cropping2D(
-            ((0, rows), (0, columns)), dtype=self.dtype, name=f"{name}_crop"
+            ((0, rows), (0, columns)),
+            dtype=self.dtype,
+            name=f"{self.prefix}{name}_crop",
         )(x)
 
     def _widths(self, times):
@@ -159,13 +168,15 @@ class ImageParts:
             residual = self.convolve(
                 residual, self.hidden_dim, f"block_{index}_outer", size=1
             )
-            x = keras.layers.Add(dtype=self.dtype, name=f"block_{index}")(
-                [x, residual]
-            )
+            x = keras.layers.Add(
+                dtype=self.dtype, name=f"{self.prefix}block_{index}"
+            )([x, residual])
         return self._relu(x, "relu")
 
     def _relu(self, x, name):
-        return keras.layers.Activation("relu", dtype=self.dtype, name=name)(x)
+        return keras.layers.Activation(
+            "relu", dtype=self.dtype, name=self.prefix + name
+        )(x)
 
     def _kernel(self):
         return keras.initializers.GlorotUniform(seed=self.seeds.next())

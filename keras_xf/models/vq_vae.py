@@ -304,6 +304,7 @@ def _write(layers, images, quantize):
 
 
 def _encoder(parts, shape, num_halvings, dim, codes_per_place):
+    parts = parts.named("encoder")
     images = keras.Input(shape, name="images")
     x = parts.encode(_shifted(images, parts.dtype), num_halvings)
     x = parts.convolve(x, dim * codes_per_place, "vectors", size=1)
@@ -316,11 +317,10 @@ def _encoder(parts, shape, num_halvings, dim, codes_per_place):
 
 
 def _decoder(parts, sizes, dim, codes_per_place, channels):
+    parts = parts.named("decoder")
     height, width = sizes[-1]
-    vectors = keras.Input(
-        (height, width * codes_per_place, dim), name="vectors"
-    )
-    x = vectors
+    shape = (height, width * codes_per_place, dim)
+    vectors = x = keras.Input(shape, name="vectors")
     if codes_per_place > 1:
         x = keras.layers.Reshape(
             (height, width, codes_per_place * dim), dtype=parts.dtype
@@ -332,27 +332,31 @@ def _decoder(parts, sizes, dim, codes_per_place, channels):
 def _two_level_parts(parts, shape, sizes, dim):
     bottom, top = halved(sizes[-1], 1)
     images = keras.Input(shape, name="images")
-    x = parts.encode(_shifted(images, parts.dtype), len(sizes) - 1)
+    x = _shifted(images, parts.dtype)
+    x = parts.named("bottom_encoder").encode(x, len(sizes) - 1)
     yield keras.Model(images, x, name="bottom_encoder")
 
+    part = parts.named("top_encoder")
     features = keras.Input(x.shape[1:], name="features")
-    x = parts.convolve(parts.encode(features, 1), dim, "vectors", size=1)
+    x = part.convolve(part.encode(features, 1), dim, "vectors", size=1)
     yield keras.Model(features, x, name="top_encoder")
 
+    part = parts.named("bottom_vectors")
     features = keras.Input(features.shape[1:], name="features")
     vectors = keras.Input((*top, dim), name="top_vectors")
-    x = parts.decode(vectors, [bottom, top], dim)
-    x = keras.layers.Concatenate(dtype=parts.dtype)([x, features])
-    x = parts.convolve(x, dim, "vectors", size=1)
+    x = part.decode(vectors, [bottom, top], dim)
+    x = keras.layers.Concatenate(dtype=part.dtype)([x, features])
+    x = part.convolve(x, dim, "vectors", size=1)
     yield keras.Model([features, vectors], x, name="bottom_vectors")
 
+    part = parts.named("decoder")
     vectors = [
         keras.Input((*top, dim), name="top_vectors"),
         keras.Input((*bottom, dim), name="bottom_vectors"),
     ]
-    x = parts.double(vectors[0], dim, "doubling_top", bottom)
-    x = keras.layers.Concatenate(dtype=parts.dtype)([x, vectors[1]])
-    x = _as_images(parts.decode(x, sizes, shape[2]), parts.dtype)
+    x = part.double(vectors[0], dim, "doubling_top", bottom)
+    x = keras.layers.Concatenate(dtype=part.dtype)([x, vectors[1]])
+    x = _as_images(part.decode(x, sizes, shape[2]), part.dtype)
     yield keras.Model(vectors, x, name="decoder")
 
 
