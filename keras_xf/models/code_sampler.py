@@ -12,6 +12,7 @@ from keras_xf.decoding import uniform_noise
 from keras_xf.models.code_levels import levels_of
 from keras_xf.models.code_transformer_draws import CodeTransformerDraws
 from keras_xf.models.pixel_cnn_draws import PixelCNNDraws
+from keras_xf.ops.empty_batches import never_empty
 
 
 def code_sampler(model: keras.Model) -> Callable:
@@ -61,9 +62,12 @@ def code_sampler(model: keras.Model) -> Callable:
     # In eager execution too: a loop of so many small steps takes many times
     # as long there.
     @tf.function(reduce_retracing=True, autograph=False)
-    def draw(class_ids, seed, temperature):
-        noise = uniform_noise(seed, num_draws)
-        codes = draws(class_ids, noise, temperature)
+    def draw(inputs):
+        codes = draws(
+            inputs.get("class_ids"),
+            uniform_noise(inputs["seed"], num_draws),
+            inputs["temperature"],
+        )
         return {
             level.ids: tf.reshape(ids, (-1, *level.shape))
             for level, ids in zip(levels, codes, strict=True)
@@ -79,9 +83,12 @@ def code_sampler(model: keras.Model) -> Callable:
         )
         seed = tf.convert_to_tensor(seed)
         check_shape("seed", tuple(seed.shape), "(batch, two)", two=2)
+        inputs = {"seed": seed}
         if class_ids is not None:
-            class_ids = tf.cast(class_ids, tf.int32)
-            check_shape("class_ids", tuple(class_ids.shape), "(batch,)")
+            inputs["class_ids"] = tf.cast(class_ids, tf.int32)
+            check_shape(
+                "class_ids", tuple(inputs["class_ids"].shape), "(batch,)"
+            )
         if isinstance(temperature, int | float):
             check(
                 0 <= temperature < math.inf,
@@ -89,7 +96,7 @@ def code_sampler(model: keras.Model) -> Callable:
                 temperature=temperature,
             )
         temperature = tf.cast(temperature, tf.float32)
-        temperature = tf.broadcast_to(temperature, tf.shape(seed)[:1])
-        return draw(class_ids, seed, temperature)
+        inputs["temperature"] = tf.broadcast_to(temperature, tf.shape(seed)[:1])
+        return never_empty(draw, inputs)
 
     return sample_codes

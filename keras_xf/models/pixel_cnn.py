@@ -14,6 +14,7 @@ from keras_xf.layers import TokenEmbedding
 from keras_xf.models.code_levels import class_input
 from keras_xf.models.code_levels import code_levels
 from keras_xf.models.seeds import Seeds
+from keras_xf.ops.logits import wide_dtype
 
 
 def build_pixel_cnn(
@@ -112,7 +113,7 @@ def build_pixel_cnn(
         logits = keras.layers.Dense(
             level.num_codes,
             kernel_initializer=parts.kernel(),
-            dtype="float64" if x.dtype == "float64" else "float32",
+            dtype=wide_dtype(x.dtype),
             name=level.logits,
         )
         outputs[level.logits] = logits(x)
