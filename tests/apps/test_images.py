@@ -867,3 +867,31 @@ def test_the_flags_of_the_demo_are_options():
     assert seen[0].run_dir == seen[1].autoencoder_dir == "runs/digits"
     assert not seen[0].train_images
     assert seen[1].class_conditional
+
+
+def test_gray_images_get_the_channels_of_those_to_learn_from(tmp_path):
+    gray, colored = make_images(3, channels=1), make_images(9, seed=1)
+    np.savez(tmp_path / "gray.npz", images=gray)
+    np.savez(tmp_path / "colored.npz", images=colored)
+    named = {
+        name: (str(tmp_path / f"{name}.npz"),) for name in ("gray", "colored")
+    }
+    parts = ImageOptions(
+        train_images=named["colored"],
+        validation_images=named["gray"],
+        test_images=named["colored"],
+    ).read()
+    np.testing.assert_array_equal(parts["train"].images, colored)
+    np.testing.assert_array_equal(
+        parts["validation"].images, gray.repeat(3, axis=-1)
+    )
+    with pytest.raises(ValueError) as error:
+        ImageOptions(
+            train_images=named["gray"],
+            validation_images=named["colored"],
+            test_fraction=0,
+        ).read()
+    assert str(error.value) == (
+        "`validation_images` must name images of the shape of those to learn "
+        "from. Received: shape=(4, 5, 3), expected=(4, 5, 1)."
+    )
