@@ -146,7 +146,8 @@ def build_vq_vae(
             code_dim,
             bottleneck_options,
             name=name,
-            seed=seeds.next(),
+            # Semantic hashing has two tables.
+            seed=seeds.next(draws=2),
             dtype=dtype,
         )
 

@@ -242,7 +242,7 @@ def test_several_codes_a_place_lie_side_by_side():
     encoder = keras.Model(model.get_layer("encoder").input, flat.output)
     vectors = np.asarray(encoder(images["images"])).reshape(4, 3, 2, 3, 8)
     nearest = model.get_layer("codes").encode(vectors)
-    assert_same(np.reshape(nearest, (4, 3, 6)), codes)
+    np.testing.assert_array_equal(np.reshape(nearest, (4, 3, 6)), codes)
 
 
 @pytest.mark.parametrize(
