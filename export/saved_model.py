@@ -7,13 +7,15 @@ Usage:
 
 Writes two served directories, each with the same new version number: `tokens`,
 which takes and gives token ids, and `text`, which takes and gives strings.
+Of an autoencoder of images, or of a prior over its codes, it is one, `images`.
 Before they appear they are inspected, and run as a model server would. Beside
 them stand the files that start a server, and a README.md with requests to it.
 Of the run it reads `model.keras`, `model.json`, `text/` (or `source_text/` and
-`target_text/`) and, of a classifier, `classes.txt` alone. Which kind the model
-is of, the builder in `model.json` tells. A Transformer-XL is served with the
-memory that the run was evaluated with, unless told otherwise; a translation
-model with beam search inside, the branches of a Weighted Transformer folded.
+`target_text/`), of a classifier `classes.txt`, and of a prior that and
+`autoencoder/` alone. Which kind the model is of, the builder in `model.json`
+tells. A Transformer-XL is served with the memory that the run was evaluated
+with, unless told otherwise; a translation model with beam search inside, the
+branches of a Weighted Transformer folded; a prior with its autoencoder.
 """
 
 import dataclasses
@@ -41,6 +43,8 @@ _TRANSFORMER_XL = "build_transformer_xl"
 _TRANSFORMER_XL_OPTIONS = {"memory_length", "attention_window", "clamp_length"}
 _CLASSIFIER = "build_reformer_encoder"
 _CLASSIFIER_OPTIONS = {"max_text_length"}
+_AUTOENCODER = "build_vq_vae"
+_PRIORS = ("build_code_transformer", "build_pixel_cnn")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,10 +53,12 @@ class Options:
 
     # Files.
     run_dir: str = option(
-        "The run directory of a language model, a translation model or a "
-        "classifier."
+        "The run directory of a language model, a translation model, a "
+        "classifier, an autoencoder of images or a prior over its codes."
     )
-    export_dir: str = option("Receives tokens/<version> and text/<version>.")
+    export_dir: str = option(
+        "Receives tokens/<version> and text/<version>, or images/<version>."
+    )
     model_file: str = option(
         "The model's file in the run directory.", "model.keras"
     )
@@ -107,14 +113,14 @@ class Options:
     )
 
 
-def export(options: Options) -> tuple[Path, Path]:
+def export(options: Options) -> tuple[Path, ...]:
     """Publishes the next version, or the given one.
 
     Args:
         options: The options.
 
     Returns:
-        The version's folders for token ids and for text.
+        The version's folders, for token ids and for text, or for images.
 
     Raises:
         ValueError: If the run directory lacks a file, or one that cannot be
@@ -127,6 +133,14 @@ def export(options: Options) -> tuple[Path, Path]:
     # What a server runs draws numbers only if a request asks for it.
     model = models.fix_rotations(_load_model(run_dir, options.model_file))
     _check_options(options, description)
+    origin = {
+        "model": description,
+        "dtype_policies": _dtype_policies(model),
+        "run_sha256": {
+            name: sha256(run_dir / name)
+            for name in ("model.json", options.model_file)
+        },
+    }
     limits = {
         "max_new_tokens": options.max_new_tokens,
         "top_k": options.top_k,
@@ -142,6 +156,11 @@ def export(options: Options) -> tuple[Path, Path]:
             max_length=_read_max_length(description, run_dir),
             max_text_length=options.max_text_length,
         )
+    elif description["builder"] == _AUTOENCODER:
+        bundles = serving.image_bundles(model)
+    elif description["builder"] in _PRIORS:
+        bundles, autoencoder_origin = _prior_bundles(run_dir, model)
+        origin |= autoencoder_origin
     elif description["builder"] == _TRANSFORMER_XL:
         bundles = serving.transformer_xl_bundles(
             model,
@@ -160,19 +179,12 @@ def export(options: Options) -> tuple[Path, Path]:
         options.export_dir,
         version=options.version,
         run_as_served=options.verify,
-        origin={
-            "model": description,
-            "dtype_policies": _dtype_policies(model),
-            "run_sha256": {
-                name: sha256(run_dir / name)
-                for name in ("model.json", options.model_file)
-            },
-        },
+        origin=origin,
     )
     for folder in folders.values():
         logging.info("published %s", folder)
     logging.info("how to serve it: %s", Path(options.export_dir) / "README.md")
-    return folders["tokens"], folders["text"]
+    return tuple(folders.values())
 
 
 def _read_description(run_dir):
@@ -212,6 +224,7 @@ def _check_options(options, description):
         **dict.fromkeys(_TRANSLATION, _TRANSLATION_OPTIONS),
         _CLASSIFIER: _CLASSIFIER_OPTIONS,
         _TRANSFORMER_XL: _LANGUAGE_MODEL_OPTIONS | _TRANSFORMER_XL_OPTIONS,
+        **dict.fromkeys((_AUTOENCODER, *_PRIORS), frozenset()),
     }.get(description["builder"], _LANGUAGE_MODEL_OPTIONS)
     others = (
         _CLASSIFIER_OPTIONS
@@ -243,6 +256,31 @@ def _translation_bundles(options, description, model):
         *tokenizers,
         **{name: getattr(options, name) for name in _TRANSLATION_OPTIONS},
     )
+
+
+def _prior_bundles(run_dir, prior):
+    """The bundles of a prior, and what their manifests say of its images."""
+    folder = run_dir / "autoencoder"
+    description = _read_description(folder)
+    check(
+        description["builder"] == _AUTOENCODER,
+        f"`autoencoder` must be of the builder {_AUTOENCODER}.",
+        path=str(folder / "model.json"),
+        builder=description["builder"],
+    )
+    classes = None
+    if "class_ids" in prior.input:
+        classes = _read_classes(run_dir)
+    bundles = serving.image_bundles(
+        _load_model(folder, "model.keras"), prior, classes
+    )
+    return bundles, {
+        "autoencoder": description,
+        "autoencoder_sha256": {
+            name: sha256(folder / name)
+            for name in ("model.json", "model.keras")
+        },
+    }
 
 
 def _memory_options(options, description):
@@ -305,8 +343,17 @@ def _load_model(run_dir, model_file):
 
 
 def _dtype_policies(model):
-    layers = [layer for layer in model.layers if layer.weights]
+    layers = [layer for layer in _layers(model) if layer.weights]
     return sorted({layer.dtype_policy.name for layer in layers})
+
+
+def _layers(model):
+    """All layers, those of models inside of the model among them."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _layers(layer)
+        else:
+            yield layer
 
 
 if __name__ == "__main__":

@@ -53,6 +53,9 @@ MAY_IMPORT_TENSORFLOW = {
 # Files of other rooms, and what they need that `keras.ops` has not.
 FILES_ON_TENSORFLOW = {
     "keras_xf.layers.places": "an assertion",
+    "keras_xf.models.code_sampler": "a function around loops",
+    "keras_xf.models.code_transformer_draws": "a loop that writes",
+    "keras_xf.models.pixel_cnn_draws": "loops that write",
     "keras_xf.models.scored_model": "strategies",
     "keras_xf.models.stream_model": "strategies, an assertion",
     "keras_xf.ops.attention_blocks": "what blockwise attention is made of",
@@ -66,6 +69,7 @@ FILES_ON_TENSORFLOW = {
     "keras_xf.ops.chunk_rows": "slices of open shapes, sums by scattering",
     "keras_xf.ops.chunks": "custom gradients, loops of rounds",
     "keras_xf.ops.chunk_step": "gathers with batch axes",
+    "keras_xf.ops.empty_batches": "a padding that is known late",
     "keras_xf.ops.lsh_bias": "gathers with batch axes",
     "keras_xf.ops.lsh_hashing": "a loop of lots",
     "keras_xf.ops.lsh_step": "gathers with batch axes",

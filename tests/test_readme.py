@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-EXAMPLE, CONVERSION, STREAMS, TRANSLATION = re.findall(
+EXAMPLE, CONVERSION, STREAMS, TRANSLATION, IMAGES = re.findall(
     r"```python\n(.*?)```", README, re.S
 )
 
@@ -72,6 +72,16 @@ def test_streams_train_with_their_memory():
     memory, length = names["stream_model"].memory_variables
     np.testing.assert_array_equal(length, [64] * 16)
     assert np.all(np.any(memory, axis=(1, 2, 3)))
+
+
+def test_images_come_back_from_codes():
+    images = np.random.default_rng(0).random((4, 28, 28, 1), "float32")
+    names = {"images": images}
+    exec(IMAGES, names)
+    assert names["codes"]["code_ids"].shape == (4, 7, 7)
+    assert names["again"].shape == images.shape
+    losses = names["model"].history.history["loss"]
+    assert losses[-1] < losses[0]
 
 
 def test_nothing_is_left_to_fill_in():

@@ -54,7 +54,7 @@ class DVQ(MovingCodebookLayer):
             `+-sqrt(3 / dim)` of a part's width.
         return_indices: Whether a call returns the indices too.
         freeze: Whether the codebook stays as it is in training.
-        seed: Seed of restarts, of samples and of `adapt`.
+        seed: Seed of the projections, of restarts, of samples and of `adapt`.
         **kwargs: `keras.layers.Layer` arguments, such as `name` and `dtype`.
 
     Call arguments:
@@ -177,7 +177,7 @@ class DVQ(MovingCodebookLayer):
             self.projections = self._state(
                 "projections",
                 (self.num_parts, self._dim, self._part_dim),
-                PerSlice("glorot_uniform"),
+                PerSlice(keras.initializers.GlorotUniform(self.seed)),
             )
 
     def _to_parts(self, vectors):

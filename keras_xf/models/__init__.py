@@ -1,6 +1,10 @@
 """Builders: functions that return a functional `keras.Model`."""
 
+from keras_xf.models.code_nll import code_nll
+from keras_xf.models.code_sampler import code_sampler
+from keras_xf.models.code_transformer import build_code_transformer
 from keras_xf.models.fixed_rotations import fix_rotations
+from keras_xf.models.pixel_cnn import build_pixel_cnn
 from keras_xf.models.reformer import build_reformer_encoder
 from keras_xf.models.reformer import build_reformer_language_model
 from keras_xf.models.reformer import build_reformer_language_model_step
@@ -24,6 +28,12 @@ from keras_xf.models.transformer_xl import build_transformer_xl_step
 from keras_xf.models.transformer_xl import initial_memory
 from keras_xf.models.transformer_xl import transformer_xl_variant
 from keras_xf.models.transformer_xl_presets import transformer_xl_preset
+from keras_xf.models.vq_vae import build_vq_vae
+from keras_xf.models.vq_vae import code_shapes
+from keras_xf.models.vq_vae import num_codes
+from keras_xf.models.vq_vae import vq_vae_decoder
+from keras_xf.models.vq_vae import vq_vae_encoder
+from keras_xf.models.vq_vae_presets import vq_vae_preset
 from keras_xf.models.weighted_transformer import branch_weights
 from keras_xf.models.weighted_transformer import build_weighted_transformer
 from keras_xf.models.weighted_transformer import build_weighted_transformer_step
@@ -39,9 +49,11 @@ __all__ = [
     "StreamModel",
     "branch_weights",
     "build",
+    "build_code_transformer",
     "build_language_model",
     "build_language_model_scorer",
     "build_language_model_step",
+    "build_pixel_cnn",
     "build_reformer_encoder",
     "build_reformer_language_model",
     "build_reformer_language_model_step",
@@ -51,15 +63,23 @@ __all__ = [
     "build_transformer_xl",
     "build_transformer_xl_scorer",
     "build_transformer_xl_step",
+    "build_vq_vae",
     "build_weighted_transformer",
     "build_weighted_transformer_step",
+    "code_nll",
+    "code_sampler",
+    "code_shapes",
     "fix_rotations",
     "fold_branches",
     "for_inference",
     "initial_memory",
+    "num_codes",
     "set_branch_weights",
     "transformer_xl_preset",
     "transformer_xl_variant",
+    "vq_vae_decoder",
+    "vq_vae_encoder",
+    "vq_vae_preset",
     "weighted_transformer_preset",
     "with_memory",
 ]

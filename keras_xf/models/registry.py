@@ -3,6 +3,8 @@
 import keras
 
 from keras_xf.checks import check
+from keras_xf.models.code_transformer import build_code_transformer
+from keras_xf.models.pixel_cnn import build_pixel_cnn
 from keras_xf.models.reformer import build_reformer_encoder
 from keras_xf.models.reformer import build_reformer_language_model
 from keras_xf.models.reformer import build_reformer_language_model_step
@@ -13,16 +15,20 @@ from keras_xf.models.transformer import build_sequence_to_sequence
 from keras_xf.models.transformer import build_sequence_to_sequence_step
 from keras_xf.models.transformer_xl import build_transformer_xl
 from keras_xf.models.transformer_xl import build_transformer_xl_step
+from keras_xf.models.vq_vae import build_vq_vae
 from keras_xf.models.weighted_transformer import build_weighted_transformer
 from keras_xf.models.weighted_transformer import build_weighted_transformer_step
 from keras_xf.models.weighted_transformer import fold_branches
 
 BUILDERS = {
+    "build_code_transformer": build_code_transformer,
     "build_language_model": build_language_model,
+    "build_pixel_cnn": build_pixel_cnn,
     "build_reformer_encoder": build_reformer_encoder,
     "build_reformer_language_model": build_reformer_language_model,
     "build_sequence_to_sequence": build_sequence_to_sequence,
     "build_transformer_xl": build_transformer_xl,
+    "build_vq_vae": build_vq_vae,
     "build_weighted_transformer": build_weighted_transformer,
 }
 STEP_BUILDERS = {

@@ -134,6 +134,53 @@ def real_memory(memory, memory_length):
         return tf.where(is_real, memory, 0), tf.identity(memory_length)
 
 
+def ids_below(name, ids, number):
+    """Asserts that ids are those of something that there is.
+
+    Args:
+        name: What they are called in the request.
+        ids: int32 tensor of any shape.
+        number: Ids lie in `[0, number)`.
+
+    Returns:
+        The ids, once they are known to be right.
+    """
+    is_wrong = (ids < 0) | (ids >= number)
+    in_range = tf.debugging.Assert(
+        tf.logical_not(tf.reduce_any(is_wrong)),
+        [
+            f"`{name}` must lie in [0, {number}). Received:",
+            tf.boolean_mask(ids, is_wrong),
+        ],
+    )
+    # Looked up before it is refused, a wrong id would fail with a message of
+    # its own, or on a GPU with none.
+    with _after(in_range):
+        return tf.identity(ids)
+
+
+def in_unit_interval(name, tensor):
+    """Asserts that numbers are neither too small, nor too large, nor none.
+
+    Args:
+        name: What they are called in the request.
+        tensor: Float tensor of any shape.
+
+    Returns:
+        The tensor, once it is known to lie in `[0, 1]`.
+    """
+    is_right = (tensor >= 0.0) & (tensor <= 1.0)
+    in_range = tf.debugging.Assert(
+        tf.reduce_all(is_right),
+        [
+            f"`{name}` must lie in [0, 1]. Received:",
+            tf.boolean_mask(tensor, tf.logical_not(is_right)),
+        ],
+    )
+    with _after(in_range):
+        return tf.identity(tensor)
+
+
 def _after(*assertions):
     # Where they run at once, assertions are None.
     return tf.control_dependencies([op for op in assertions if op is not None])

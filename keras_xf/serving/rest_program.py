@@ -14,9 +14,7 @@ import urllib.request
 
 body = {{
     "signature_name": {signature},
-    "inputs": {{
-{inputs}
-    }},
+    "inputs": {inputs},
 }}
 request = urllib.request.Request(
     "{url}",
@@ -44,11 +42,11 @@ def make_rest_program(
 
     Returns:
         The program, whole, without a line end after it, for the first warm-up
-        request. None if there is none, or it has one input only, or JSON
-        cannot carry it, or it is too long for a page.
+        request. None if there is none, or JSON cannot carry it, or it is too
+        long for a page.
     """
     requests = [r for r in model.requests if r.signature == signature]
-    if not requests or len(requests[0].inputs) < 2:
+    if not requests:
         return None
     arrays = requests[0].inputs.values()
     if any(x.size > _MAX_LENGTH and not _is_repeated(x) for x in arrays):
@@ -68,10 +66,15 @@ def make_rest_program(
 
 
 def _inputs(request):
-    return [
+    if len(request.inputs) == 1:
+        # An only input has no name.
+        ((name, array),) = request.inputs.items()
+        return [_expression(name, array)]
+    lines = [
         f"        {json.dumps(name)}: {_expression(name, array)},"
         for name, array in request.inputs.items()
     ]
+    return ["{", *lines, "    }"]
 
 
 def _expression(name, array):

@@ -213,6 +213,34 @@ OF_NOISE = OF_CODES | dict.fromkeys(
 )
 
 
+OF_INDICES = {
+    **dict.fromkeys(
+        (
+            "test_every_trainable_weight_gets_a_finite_gradient",
+            "test_compiled_gradients_equal_eager_ones",
+            "test_gradients_equal_central_differences",
+            "test_mixed_precision",
+            "test_replicas_agree_with_one_device",
+        ),
+        "indices have no gradient",
+    ),
+    "test_precisions_agree": OF_CODES["test_precisions_agree"],
+}
+
+
+def _codes():
+    return keras.initializers.RandomNormal(seed=5)
+
+
+def _built_dvq(dtype):
+    layer = layers.DVQ(
+        5, num_parts=2, codebook_initializer=_codes(), dtype=dtype
+    )
+    # A list, which is what JSON makes of any shape.
+    layer.build([None, 8])
+    return layer
+
+
 def _adaptive_tables():
     """What an embedding of the same bins would give a tied softmax."""
     generator = np.random.default_rng(3)
@@ -227,6 +255,7 @@ def _adaptive_tables():
 
 
 SEQUENCE = Floats((None, None, 8))
+IMAGE = Floats((None, None, 4, 6))
 BAD_SEQUENCES = ((3, 8), (3, 7, 5), (2, 3, 7, 8))
 
 CASES = {
@@ -432,6 +461,41 @@ CASES = {
             "test_export_serves_the_same": "served outputs cannot be nested",
         },
     ),
+    "CodeDecoder": Case(
+        make=lambda **kwargs: layers.CodeDecoder(
+            **{"layer": _built_dvq(kwargs.get("dtype")), **kwargs}
+        ),
+        inputs={"inputs": Ids((None, None), high=25)},
+        bad_arguments={"layer": None},
+    ),
+    "CodeEncoder": Case(
+        make=lambda **kwargs: layers.CodeEncoder(
+            **{
+                "layer": layers.VQEMA(
+                    9,
+                    codebook_initializer=_codes(),
+                    dtype=kwargs.get("dtype"),
+                ),
+                **kwargs,
+            }
+        ),
+        inputs={"inputs": SEQUENCE, "mask": Mask((None, None))},
+        bad_arguments={"layer": None},
+        bad_shapes=((3, 7, 5), (8,)),
+        exceptions=OF_INDICES,
+    ),
+    "CodeEncoder, of bits, with vectors": Case(
+        make=lambda **kwargs: layers.CodeEncoder(
+            **{
+                "layer": layers.SemanticHashing(5, dtype=kwargs.get("dtype")),
+                "return_vectors": True,
+                **kwargs,
+            }
+        ),
+        inputs={"inputs": SEQUENCE},
+        bad_shapes=((3, 7, 5), (8,)),
+        exceptions=OF_INDICES,
+    ),
     "CrossAttention": Case(
         make=lambda **kwargs: layers.CrossAttention(
             **{"num_heads": 2, "key_dim": 4, "value_dim": 3, **kwargs}
@@ -510,6 +574,38 @@ CASES = {
         bad_arguments={"intermediate_dim": 0, "dropout": 1.0},
         bad_shapes=((8,), (3, 7, 5)),
         dropout={"dropout": 0.5},
+    ),
+    "GatedPixelConvolution": Case(
+        make=lambda **kwargs: layers.GatedPixelConvolution(
+            **{"filters": 6, **kwargs}
+        ),
+        inputs={"inputs": (IMAGE, IMAGE)},
+        bad_arguments={
+            "filters": 0,
+            "kernel_size": 2,
+            "num_classes": 0,
+            "dropout": 1.0,
+        },
+        dropout={"dropout": 0.5},
+        exceptions=OF_PAIRS,
+    ),
+    "GatedPixelConvolution, strict, of classes": Case(
+        make=lambda **kwargs: layers.GatedPixelConvolution(
+            **{
+                "filters": 4,
+                "kernel_size": 5,
+                "strict": True,
+                "num_classes": 3,
+                **kwargs,
+            }
+        ),
+        inputs={
+            "inputs": (IMAGE, IMAGE),
+            "condition": Floats((None, None, 4, 3)),
+            "class_ids": Ids((None,), high=3),
+        },
+        dropout={"dropout": 0.5},
+        exceptions=OF_PAIRS,
     ),
     "GumbelSoftmax": Case(
         make=lambda **kwargs: layers.GumbelSoftmax(
@@ -775,6 +871,34 @@ CASES = {
             "test_padding_does_not_matter": "it tells where the padding is",
             "test_precisions_agree": "its output is boolean",
         },
+    ),
+    "RasterSequence": Case(
+        make=lambda **kwargs: layers.RasterSequence(
+            **{"shapes": [(2, 3), (3, 4)], "num_codes": [5, 7], **kwargs}
+        ),
+        inputs={
+            "inputs": (Ids((None, 2, 3), high=5), Ids((None, 3, 4), high=7))
+        },
+        bad_arguments={
+            "shapes": [(2, 3), (3,)],
+            "num_codes": [5, 0],
+            "num_classes": 0,
+        },
+        length_axis=None,
+    ),
+    "RasterSequence, in reverse": Case(
+        make=lambda **kwargs: layers.RasterSequence(
+            **{
+                "shapes": [(2, 3)],
+                "num_codes": [5],
+                "num_classes": 4,
+                **kwargs,
+            }
+        ),
+        inputs={"inputs": Floats((None, 6, 9))},
+        constants={"reverse": True},
+        bad_shapes=((3, 6, 8), (3, 9)),
+        length_axis=None,
     ),
     "RelativeAttention": Case(
         make=lambda **kwargs: layers.RelativeAttention(

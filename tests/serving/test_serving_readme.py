@@ -83,9 +83,10 @@ def test_what_is_something_else_in_a_signature_is_told_there():
     assert f"{told} of the tags |\n" in section(page, "### `tag`")
 
 
-def test_a_long_request_is_a_program(monkeypatch, capsys):
+@pytest.mark.parametrize("inputs", [{"token_ids": np.array([[5, 6]])}, {}])
+def test_a_long_request_is_a_program(monkeypatch, capsys, inputs):
     weight = np.zeros([2, 3000], "float32")
-    request = {"token_ids": np.array([[5, 6]]), "weight": weight}
+    request = {**inputs, "weight": weight}
     page = make_readme([tagger(requests=[Request("tag", request)])], BATCHING)
     part = section(page, "### `tag`")
     assert "curl " not in part
@@ -98,9 +99,11 @@ def test_a_long_request_is_a_program(monkeypatch, capsys):
 
     monkeypatch.setattr(urllib.request, "urlopen", urlopen)
     exec(compile(program, "README.md", "exec"), {})
+    values = {"token_ids": [[5, 6]], "weight": weight.tolist()}
     body = {
         "signature_name": "tag",
-        "inputs": {"token_ids": [[5, 6]], "weight": weight.tolist()},
+        # The name of an only input is left out.
+        "inputs": values if inputs else values["weight"],
     }
     url = "http://localhost:8501/v1/models/tagger:predict"
     assert sent == [(url, body, 300)]
@@ -110,7 +113,7 @@ def test_a_long_request_is_a_program(monkeypatch, capsys):
 @pytest.mark.parametrize(
     "inputs",
     [
-        {"weight": np.zeros(3000)},
+        {"weight": np.arange(3000.0)},
         {"token_ids": np.array([[5]]), "weight": np.arange(3000.0)},
         {"token_ids": np.array([[5]]), "weight": np.arange(300) / 7},
         {"token_ids": np.array([[5]]), "weight": np.zeros(3000, "float16")},
