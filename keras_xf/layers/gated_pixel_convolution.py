@@ -177,7 +177,7 @@ class GatedPixelConvolution(keras.layers.Layer):
             check_shape(
                 "condition", condition.shape, _LAYOUT, dim=self._condition_dim
             )
-            bias = self.condition_projection(condition)
+            bias = _flat(self.condition_projection, condition)
         if class_ids is not None:
             ids = as_token_ids("class_ids", class_ids, self.num_classes)
             check_shape("class_ids", ids.shape, "(batch,)")
@@ -203,7 +203,7 @@ class GatedPixelConvolution(keras.layers.Layer):
         """
         sides = _padding(rows=0, sides=self.reach, right=self.reach)
         x = self.vertical(ops.pad(rows, sides))
-        link = self.link(x)
+        link = _flat(self.link, x)
         return self._gate(x if bias is None else x + bias, training), link
 
     def see_columns(self, columns, link, training=False):
@@ -221,7 +221,7 @@ class GatedPixelConvolution(keras.layers.Layer):
             Horizontal outputs `(batch, rows, places, filters)`.
         """
         x = self._gate(self.horizontal(columns) + link, training)
-        x = self.output_projection(x)
+        x = _flat(self.output_projection, x)
         # A residual connection would let a strict place see itself.
         return x if self.strict else x + columns[:, :, self.reach :]
 
@@ -302,6 +302,12 @@ class GatedPixelConvolution(keras.layers.Layer):
 
 
 _LAYOUT = "(batch, height, width, dim)"
+
+
+def _flat(projection, x):
+    """Projects vectors as rows, see FeedForward."""
+    flat = projection(ops.reshape(x, (-1, x.shape[-1])))
+    return ops.reshape(flat, (*ops.shape(x)[:-1], flat.shape[-1]))
 
 
 def _padding(rows, sides, right=0):

@@ -121,11 +121,9 @@ def levels_of(model: keras.Model) -> list[CodeLevel]:
         if (logits := name.replace("_ids", "_logits")) in outputs
     }
     check(
-        set(shapes) == set(numbers) and tuple(sorted(shapes)) in _SORTED,
+        set(shapes) == set(numbers)
+        and any(set(shapes) == set(names) for names in LEVEL_NAMES),
         "`model` must come from `build_code_transformer` or `build_pixel_cnn`.",
         model=model.name,
     )
     return code_levels(shapes, numbers)
-
-
-_SORTED = {tuple(sorted(names)) for names in LEVEL_NAMES}

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import keras
 from keras import ops
 
+from keras_xf.checks import check
 from keras_xf.models.code_levels import levels_of
 
 
@@ -18,7 +19,8 @@ def code_nll(model: keras.Model, codes: Mapping, class_ids=None) -> dict:
 
     Args:
         model: A model of `build_code_transformer` or `build_pixel_cnn`.
-        codes: Codes by the model's names, integer `(batch, height, width)`.
+        codes: Codes by the model's names, integer `(batch, height, width)`;
+            other names do not matter.
         class_ids: Integer `(batch,)`, if the model has classes.
 
     Returns:
@@ -30,6 +32,17 @@ def code_nll(model: keras.Model, codes: Mapping, class_ids=None) -> dict:
             not those that it takes.
     """
     levels = levels_of(model)
+    check(
+        {level.ids for level in levels} <= set(codes),
+        "`codes` must be of all names that the model takes.",
+        codes=sorted(codes),
+        model=[level.ids for level in levels],
+    )
+    check(
+        (class_ids is not None) == ("class_ids" in model.input),
+        "`class_ids` must be given if the model has classes, and only then.",
+        class_ids=class_ids,
+    )
     inputs = {level.ids: codes[level.ids] for level in levels}
     if class_ids is not None:
         inputs["class_ids"] = class_ids

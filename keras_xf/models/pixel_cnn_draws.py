@@ -121,10 +121,11 @@ class _Level:
             x, caches = self._see_column(
                 tf.gather(links, column, axis=1), caches
             )
+            x = x[:, 0, 0]
             for layer in self._head:
                 x = layer(x)
             chosen = sample(
-                tf.cast(x[:, 0, 0], tf.float32),
+                tf.cast(x, tf.float32),
                 tf.gather(noise, column, axis=1),
                 temperature=temperature,
             )

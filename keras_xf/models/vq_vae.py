@@ -13,7 +13,8 @@ from keras_xf.models.bottlenecks import make_bottleneck
 from keras_xf.models.image_parts import ImageParts
 from keras_xf.models.image_parts import halved
 from keras_xf.models.seeds import Seeds
-from keras_xf.ops.logits import wide_dtype
+from keras_xf.models.vq_vae_parts import one_level_parts
+from keras_xf.models.vq_vae_parts import two_level_parts
 
 # Names of codes, and of the layers that make them.
 _ONE_LEVEL = {"code_ids": "codes"}
@@ -146,7 +147,8 @@ def build_vq_vae(
             code_dim,
             bottleneck_options,
             name=name,
-            seed=seeds.next(),
+            # Semantic hashing has two tables.
+            seed=seeds.next(draws=2),
             dtype=dtype,
         )
 
@@ -154,14 +156,13 @@ def build_vq_vae(
     if num_levels == 1:
         layers = [
             make("codes"),
-            _encoder(parts, shape, num_halvings, code_dim, codes_per_place),
-            _decoder(parts, sizes, code_dim, codes_per_place, shape[2]),
+            *one_level_parts(parts, shape, sizes, code_dim, codes_per_place),
         ]
     else:
         layers = [
             make("top_codes"),
             make("bottom_codes"),
-            *_two_level_parts(parts, shape, sizes, code_dim),
+            *two_level_parts(parts, shape, sizes, code_dim),
         ]
     images = keras.Input(shape, name="images")
     layers = {layer.name: layer for layer in layers}
@@ -301,70 +302,3 @@ def _write(layers, images, quantize):
     top = quantize(layers["top_encoder"](features), "top_codes")
     bottom = layers["bottom_vectors"]([features, top])
     return [top, quantize(bottom, "bottom_codes")]
-
-
-def _encoder(parts, shape, num_halvings, dim, codes_per_place):
-    parts = parts.named("encoder")
-    images = keras.Input(shape, name="images")
-    x = parts.encode(_shifted(images, parts.dtype), num_halvings)
-    x = parts.convolve(x, dim * codes_per_place, "vectors", size=1)
-    if codes_per_place > 1:
-        height, width = x.shape[1:3]
-        x = keras.layers.Reshape(
-            (height, width * codes_per_place, dim), dtype=parts.dtype
-        )(x)
-    return keras.Model(images, x, name="encoder")
-
-
-def _decoder(parts, sizes, dim, codes_per_place, channels):
-    parts = parts.named("decoder")
-    height, width = sizes[-1]
-    shape = (height, width * codes_per_place, dim)
-    vectors = x = keras.Input(shape, name="vectors")
-    if codes_per_place > 1:
-        x = keras.layers.Reshape(
-            (height, width, codes_per_place * dim), dtype=parts.dtype
-        )(x)
-    x = _as_images(parts.decode(x, sizes, channels), parts.dtype)
-    return keras.Model([vectors], x, name="decoder")
-
-
-def _two_level_parts(parts, shape, sizes, dim):
-    bottom, top = halved(sizes[-1], 1)
-    images = keras.Input(shape, name="images")
-    x = _shifted(images, parts.dtype)
-    x = parts.named("bottom_encoder").encode(x, len(sizes) - 1)
-    yield keras.Model(images, x, name="bottom_encoder")
-
-    part = parts.named("top_encoder")
-    features = keras.Input(x.shape[1:], name="features")
-    x = part.convolve(part.encode(features, 1), dim, "vectors", size=1)
-    yield keras.Model(features, x, name="top_encoder")
-
-    part = parts.named("bottom_vectors")
-    features = keras.Input(features.shape[1:], name="features")
-    vectors = keras.Input((*top, dim), name="top_vectors")
-    x = part.decode(vectors, [bottom, top], dim)
-    x = keras.layers.Concatenate(dtype=part.dtype)([x, features])
-    x = part.convolve(x, dim, "vectors", size=1)
-    yield keras.Model([features, vectors], x, name="bottom_vectors")
-
-    part = parts.named("decoder")
-    vectors = [
-        keras.Input((*top, dim), name="top_vectors"),
-        keras.Input((*bottom, dim), name="bottom_vectors"),
-    ]
-    x = part.double(vectors[0], dim, "doubling_top", bottom)
-    x = keras.layers.Concatenate(dtype=part.dtype)([x, vectors[1]])
-    x = _as_images(part.decode(x, sizes, shape[2]), part.dtype)
-    yield keras.Model(vectors, x, name="decoder")
-
-
-def _shifted(images, dtype):
-    return keras.layers.Rescaling(1.0, -0.5, dtype=dtype, name="shift")(images)
-
-
-def _as_images(x, dtype):
-    policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
-    dtype = wide_dtype(policy.compute_dtype)
-    return keras.layers.Rescaling(1.0, 0.5, dtype=dtype, name="shift_back")(x)

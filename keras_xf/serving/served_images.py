@@ -141,9 +141,5 @@ class _Parts:
 
 def _count_classes(prior):
     """How many classes a prior knows, None if it knows of none."""
-    if "class_ids" not in prior.input:
-        return None
-    for layer in prior.layers:
-        if getattr(layer, "num_classes", None) is not None:
-            return layer.num_classes
-    return None
+    numbers = [getattr(layer, "num_classes", None) for layer in prior.layers]
+    return next(filter(None, numbers), None)

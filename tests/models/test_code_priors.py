@@ -272,3 +272,22 @@ def test_a_model_of_another_builder_is_refused():
             "`model` must come from `build_code_transformer` or "
             "`build_pixel_cnn`. Received: model='other'."
         )
+
+
+def test_codes_and_classes_that_are_missing_are_told(model):
+    codes = random_inputs(model)
+    class_ids = codes.pop("class_ids")
+    with pytest.raises(ValueError) as error:
+        models.code_nll(model, codes)
+    assert str(error.value) == (
+        "`class_ids` must be given if the model has classes, and only then. "
+        "Received: class_ids=None."
+    )
+    del codes["top_code_ids"]
+    with pytest.raises(ValueError) as error:
+        models.code_nll(model, codes, class_ids)
+    assert str(error.value) == (
+        "`codes` must be of all names that the model takes. "
+        "Received: codes=['bottom_code_ids'], "
+        "model=['top_code_ids', 'bottom_code_ids']."
+    )

@@ -278,7 +278,7 @@ def test_fit_moves_every_weight_and_learns(bottleneck, options):
     history = model.fit(
         images,
         {"reconstruction": images["images"]},
-        epochs=60,
+        epochs=40,
         batch_size=4,
         verbose=0,
     ).history
@@ -376,7 +376,7 @@ def test_seeds_and_descriptions_repeat_a_model(bottleneck):
 
 @pytest.mark.parametrize("bottleneck", ["vq_ema", "semantic_hashing"])
 def test_compiled_is_the_same(bottleneck):
-    model = build_with(bottleneck, num_levels=2)
+    model = build_with(bottleneck)
     images = images_of(model)
     encoder, decoder = (
         models.vq_vae_encoder(model),
