@@ -12,9 +12,10 @@ Prints one JSON object on stdout, and nothing else there:
   images, `num_codes`, `per_image`, and with a prior `bits_per_code`;
 - `uniform_bits_per_code`, what codes cost without a prior, with one
   `prior_bits_per_code`;
-- `reconstruction_bits_per_dim`, what the decoder leaves open, of a logistic
-  distribution of one width, `scale` of 256 levels, fitted to the images to
-  learn from, its mass shared out among the levels;
+- `reconstruction_bits_per_dim`, what the decoder leaves open: of a logistic
+  distribution around what it says, its mass shared out among the 256 levels,
+  whose width is one of `scales`, from black to white, fitted to the images to
+  learn from;
 - `uniform_bits_per_dim` and, with a prior, `bits_per_dim`: codes and what they
   leave open together, over all pixels and channels. An image can be written in
   so many bits, and read again: it is an upper bound of `-log2 p(image)`.
@@ -32,7 +33,8 @@ import numpy as np
 from apps.images.autoencoder import Autoencoder
 from apps.images.autoencoder import load_autoencoder
 from apps.images.code_use import code_use
-from apps.images.likelihood import fit_scale
+from apps.images.likelihood import NUM_RANGES
+from apps.images.likelihood import fit_scales
 from apps.images.likelihood import mean_nats
 from apps.images.picture_options import PictureOptions
 from apps.images.prior import BUILDERS
@@ -46,8 +48,8 @@ from keras_xf.data.labeled_images import LabeledImages
 from keras_xf.launch import launch
 from keras_xf.launch import option
 
-# The width of one distribution needs no more images.
-_FITTED_IMAGES = 500
+# Some widths need no more images.
+_FITTED_IMAGES = 300
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -114,25 +116,25 @@ def _measure_images(autoencoder: Autoencoder, images, codes, known):
     mse = float(np.mean((decoded - images / np.float32(255)) ** 2))
     number = min(_FITTED_IMAGES, len(known))
     fitted = known[np.arange(number) * len(known) // number]
-    scale, nats = math.nan, math.nan
+    scales, nats = np.full(NUM_RANGES, math.nan), math.nan
     # There is nothing to fit to what is no number.
     if math.isfinite(mse):
         fitted_decoded = autoencoder.decode(autoencoder.encode(fitted))
-        scale = fit_scale(fitted, fitted_decoded)
-        nats = mean_nats(images, decoded, scale)
+        scales = fit_scales(fitted, fitted_decoded)
+        nats = mean_nats(images, decoded, scales)
     return {
         "images": len(images),
         "mse": mse,
         "relative_mse": mse / variance if variance else 0.0,
         "variance": variance,
-        "scale": scale,
+        "scales": scales.tolist(),
         "reconstruction_bits_per_dim": nats / math.log(2),
     }
 
 
 def _check_finite(figures, run):
     for name, value in figures.items():
-        if not math.isfinite(value):
+        if not np.isfinite(value).all():
             raise NonFiniteError(
                 f"The {name} of the model in {run.path} is not finite."
             )

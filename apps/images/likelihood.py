@@ -1,74 +1,100 @@
-"""What an autoencoder's decoder tells of an image, in bits per dimension.
+"""What an autoencoder's decoder leaves open of an image, in nats.
 
 A decoder that gives one number for each pixel is no distribution. It is made
-one here by a logistic distribution around that number, of one width for all,
-whose mass between the middles of two of the 256 levels is the probability of a
-level (Salimans et al., 2017, equation 2): probabilities that sum to 1 over the
-levels of each entry.
+one here by a logistic distribution around that number, whose mass between the
+middles of two of the 256 levels is the probability of a level (Salimans et al.,
+2017, equation 2): probabilities that sum to 1 over the levels of an entry. Its
+width is a function of the number: where a decoder says black, it is mostly
+right, and in between it is less so.
 """
 
 import numpy as np
 
+# Widths for so many ranges of what the decoder says.
+NUM_RANGES = 16
+# Fewer entries than these do not tell the width of their range.
+_LEAST_ENTRIES = 100
 # In levels of 256: from all but certain to knowing nothing.
 _SMALLEST, _LARGEST = 0.01, 256.0
 # Images whose numbers are held in float64.
 _AT_ONCE = 500
 
 
-def mean_nats(images: np.ndarray, decoded: np.ndarray, scale: float) -> float:
+def mean_nats(
+    images: np.ndarray, decoded: np.ndarray, scales: np.ndarray
+) -> float:
     """The mean of `-log p` over all entries, in nats.
 
     Args:
         images: uint8 `(count, height, width, channels)`.
         decoded: What the decoder makes of their codes, float of the same
             shape, with white as 1. It is clipped to [0, 1].
-        scale: Width of the distribution, in levels.
+        scales: Widths in levels, `(NUM_RANGES,)`, from black to white.
 
     Reference:
         [Salimans et al., 2017](https://arxiv.org/abs/1701.05517)
     """
     total = 0.0
     for start in range(0, len(images), _AT_ONCE):
-        rows = slice(start, start + _AT_ONCE)
-        total += _log_probs(images[rows], decoded[rows], scale).sum()
+        centers, ranges = _centers(decoded[start : start + _AT_ONCE])
+        levels = images[start : start + _AT_ONCE]
+        total += _log_probs(levels, centers, scales[ranges]).sum()
     return float(-total / images.size)
 
 
-def fit_scale(images: np.ndarray, decoded: np.ndarray) -> float:
-    """Finds the width that makes images most likely.
+def fit_scales(images: np.ndarray, decoded: np.ndarray) -> np.ndarray:
+    """Finds the widths that make images most likely.
 
     Args:
-        images: As `mean_nats` takes them; those to learn from, since a width
-            that knew the images it is to measure would cost bits itself.
+        images: As `mean_nats` takes them; those to learn from, since widths
+            that knew the images they are to measure would cost bits themselves.
         decoded: The same.
 
     Returns:
-        The width, in levels, to a few parts in a thousand.
+        Widths `(NUM_RANGES,)`, in levels, to a few parts in a thousand. A range
+        that next to nothing lies in has that of all entries together.
     """
+    centers, ranges = _centers(decoded)
+    scales = np.full(NUM_RANGES, _fit(images, centers))
+    for place in range(NUM_RANGES):
+        is_in = ranges == place
+        if np.count_nonzero(is_in) >= _LEAST_ENTRIES:
+            scales[place] = _fit(images[is_in], centers[is_in])
+    return scales
+
+
+def _centers(decoded):
+    """What the decoder says, in levels, and in which range that is."""
+    centers = 255 * decoded.astype(np.float64).clip(0, 1)
+    return centers, (centers * (NUM_RANGES / 256)).astype(np.int64)
+
+
+def _fit(levels, centers):
     low, high = np.log(_SMALLEST), np.log(_LARGEST)
     # Each round keeps what lies around the best of nine.
     for _ in range(6):
         candidates = np.linspace(low, high, 9)
-        nats = [mean_nats(images, decoded, np.exp(x)) for x in candidates]
-        best = int(np.argmin(nats))
+        likely = [
+            _log_probs(levels, centers, np.exp(x)).sum() for x in candidates
+        ]
+        best = int(np.argmax(likely))
         low = candidates[max(best - 1, 0)]
         high = candidates[min(best + 1, 8)]
-    return float(np.exp((low + high) / 2))
+    return np.exp((low + high) / 2)
 
 
-def _log_probs(images, decoded, scale):
-    centers = 255 * decoded.astype(np.float64).clip(0, 1)
-    low = (images - 0.5 - centers) / scale
-    high = (images + 0.5 - centers) / scale
+def _log_probs(levels, centers, scales):
+    low = (levels - 0.5 - centers) / scales
+    high = (levels + 0.5 - centers) / scales
     # sigmoid(high) - sigmoid(low) is sigmoid(high) sigmoid(-low) times this,
     # which loses nothing far from the center.
-    inside = np.log(-np.expm1(-1 / scale))
+    inside = np.log(-np.expm1(-1 / scales))
     # All that is darker than black is black, and white likewise.
     return np.where(
-        images == 0,
+        levels == 0,
         _log_sigmoid(high),
         np.where(
-            images == 255,
+            levels == 255,
             _log_sigmoid(-low),
             _log_sigmoid(high) + _log_sigmoid(-low) + inside,
         ),

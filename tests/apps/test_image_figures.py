@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from apps.images.code_use import code_use
-from apps.images.likelihood import fit_scale
+from apps.images.likelihood import NUM_RANGES
+from apps.images.likelihood import fit_scales
 from apps.images.likelihood import mean_nats
 from apps.images.picture_grid import paired_grid
 from apps.images.picture_grid import picture_grid
@@ -23,7 +24,7 @@ def test_probabilities_of_all_levels_sum_to_one(scale, center):
         mean_nats(
             np.full((1, 1, 1, 1), level, np.uint8),
             np.full((1, 1, 1, 1), center, np.float32),
-            scale,
+            np.full(NUM_RANGES, scale),
         )
         for level in range(256)
     ]
@@ -44,25 +45,39 @@ def test_nats_of_a_level_are_those_of_a_difference():
     decoded = np.array([[[[0.1], [0.05], [0.7], [0.95]]]], np.float32)
     centers = decoded.astype(float) * 255
     edges = [(-np.inf, 0.5), (9.5, 10.5), (199.5, 200.5), (254.5, np.inf)]
+    # Ranges of 16 levels: the centers are 25.5, 12.75, 178.5 and 242.25.
+    scales = np.arange(NUM_RANGES) + 3.0
+    own = [4.0, 3.0, 14.0, 18.0]
     expected = [
-        -np.log(sigmoid((high - center) / 5) - sigmoid((low - center) / 5))
-        for (low, high), center in zip(edges, centers.ravel(), strict=True)
+        -np.log(sigmoid((high - center) / s) - sigmoid((low - center) / s))
+        for (low, high), center, s in zip(
+            edges, centers.ravel(), own, strict=True
+        )
     ]
     # Over more images than are taken at once, the same mean.
-    found = mean_nats(images.repeat(1100, 0), decoded.repeat(1100, 0), 5.0)
+    found = mean_nats(images.repeat(1100, 0), decoded.repeat(1100, 0), scales)
     assert found == pytest.approx(np.mean(expected))
 
 
-def test_the_fitted_width_is_the_best():
+def test_fitted_widths_are_the_best():
     generator = np.random.default_rng(0)
-    decoded = generator.uniform(0.3, 0.7, (20, 8, 8, 1)).astype(np.float32)
-    noise = generator.logistic(scale=3.0, size=decoded.shape)
+    # Two ranges, with an error of its own each, and one with few entries.
+    decoded = generator.choice([0.4, 0.6], (40, 8, 8, 1)).astype(np.float32)
+    noise = generator.logistic(size=decoded.shape)
+    noise *= np.where(decoded < 0.5, 3.0, 8.0)
+    decoded[0, 0, 0] = 0.9
     images = np.rint(decoded * 255 + noise).clip(0, 255).astype(np.uint8)
-    scale = fit_scale(images, decoded)
-    assert scale == pytest.approx(3.0, rel=0.1)
-    best = mean_nats(images, decoded, scale)
-    assert best < mean_nats(images, decoded, 1.05 * scale)
-    assert best < mean_nats(images, decoded, scale / 1.05)
+    scales = fit_scales(images, decoded)
+    assert scales[6] == pytest.approx(3.0, rel=0.1)
+    assert scales[9] == pytest.approx(8.0, rel=0.1)
+    # All others have that of all together.
+    others = np.delete(scales, [6, 9])
+    assert np.ptp(others) == 0
+    assert 3.5 < others[0] < 7
+    best = mean_nats(images, decoded, scales)
+    assert best < mean_nats(images, decoded, 1.05 * scales)
+    assert best < mean_nats(images, decoded, scales / 1.05)
+    assert best < mean_nats(images, decoded, np.full(NUM_RANGES, others[0]))
 
 
 def test_use_of_codes_is_what_the_metric_counts():
