@@ -6,9 +6,13 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from keras_xf import models
 from keras_xf.checks import check
 from keras_xf.decoding import assert_sampling_inputs
+from keras_xf.models import code_sampler
+from keras_xf.models import code_shapes
+from keras_xf.models import num_codes
+from keras_xf.models import vq_vae_decoder
+from keras_xf.models import vq_vae_encoder
 from keras_xf.models.code_levels import levels_of
 from keras_xf.ops.empty_batches import never_empty
 from keras_xf.serving import requests
@@ -30,8 +34,8 @@ class ServedImages(tf.Module):
         self, autoencoder: keras.Model, prior: keras.Model | None = None
     ):
         super().__init__(name="served_images")
-        self.code_shapes = models.code_shapes(autoencoder)
-        self.num_codes = models.num_codes(autoencoder)
+        self.code_shapes = code_shapes(autoencoder)
+        self.num_codes = num_codes(autoencoder)
         self.image_shape = tuple(autoencoder.input["images"].shape[1:])
         self.num_classes = None
         sample = None
@@ -39,14 +43,14 @@ class ServedImages(tf.Module):
         if prior is not None:
             self._check_prior(prior)
             served.append(prior)
-            sample = models.code_sampler(prior)
+            sample = code_sampler(prior)
             self.num_classes = _count_classes(prior)
         # These alone are saved with the module: with the whole models would go
         # functions that nobody serves.
         self.state = [v.value for model in served for v in model.variables]
         self._parts = _Parts(
-            models.vq_vae_encoder(autoencoder),
-            models.vq_vae_decoder(autoencoder),
+            vq_vae_encoder(autoencoder),
+            vq_vae_decoder(autoencoder),
             sample,
         )
 
