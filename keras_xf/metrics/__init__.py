@@ -3,5 +3,6 @@
 from keras_xf.metrics.bit_usage import BitUsage
 from keras_xf.metrics.bits_per_token import BitsPerToken
 from keras_xf.metrics.code_usage import CodeUsage
+from keras_xf.metrics.loss_parts import LossParts
 
-__all__ = ["BitUsage", "BitsPerToken", "CodeUsage"]
+__all__ = ["BitUsage", "BitsPerToken", "CodeUsage", "LossParts"]
