@@ -43,8 +43,8 @@ class GumbelSoftmax(CodeLayer):
     draw noise of their own.
 
     What is masked is in no statistic and no loss; its outputs are zeros, or as
-    `masked_outputs` says, its indices -1. The mask passes on. Logits, noise and softmax are computed in
-    float32 or wider under every policy.
+    `masked_outputs` says, its indices -1. The mask passes on. Logits, noise and
+    softmax are computed in float32 or wider under every policy.
 
     Args:
         num_codes: Number of codes.

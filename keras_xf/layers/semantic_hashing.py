@@ -46,10 +46,9 @@ class SemanticHashing(BottleneckLayer):
     `trainable` is false or `freeze` is true. Under a strategy replicas draw
     noise of their own. It adds no loss.
 
-    What is masked has outputs of zeros, or as `masked_outputs` says, and indices
-    of -1, and is not counted.
-    The mask passes on. Logits are computed in float32 or wider under every
-    policy.
+    What is masked has outputs of zeros, or as `masked_outputs` says, indices of
+    -1, and is not counted. The mask passes on. Logits are computed in float32
+    or wider under every policy.
 
     Args:
         num_bits: Bits per vector, 31 at most.
