@@ -43,8 +43,14 @@ def normal(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
 
 
-@pytest.mark.parametrize("way", ["file", "weights", "checkpoint"])
-@pytest.mark.parametrize("maker", RANDOM)
+@pytest.mark.parametrize(
+    ("maker", "way"),
+    [
+        *((maker, "file") for maker in RANDOM),
+        ("SemanticHashing", "weights"),
+        ("SemanticHashing", "checkpoint"),
+    ],
+)
 def test_training_that_goes_on_draws_what_it_would_have_drawn(
     maker, way, tmp_path
 ):
@@ -53,6 +59,8 @@ def test_training_that_goes_on_draws_what_it_would_have_drawn(
             [keras.Input((5, 4)), keras.layers.Dense(4), RANDOM[maker]()]
         )
         model.compile(keras.optimizers.Adam(0.01), "mse")
+        # An optimizer's own state is loaded where it has been made.
+        model.optimizer.build(model.trainable_variables)
         return model
 
     def train(model, seeds):
@@ -73,14 +81,10 @@ def test_training_that_goes_on_draws_what_it_would_have_drawn(
     elif way == "weights":
         model.save_weights(tmp_path / "model.weights.h5")
         other = new_model()
-        # The optimizer's own state is loaded where it has been made.
-        other.optimizer.build(other.trainable_variables)
         other.load_weights(tmp_path / "model.weights.h5")
     else:
-        model.optimizer.build(model.trainable_variables)
         tf.train.Checkpoint(model=model).write(str(tmp_path / "model"))
         other = new_model()
-        other.optimizer.build(other.trainable_variables)
         tf.train.Checkpoint(model=other).read(
             str(tmp_path / "model")
         ).expect_partial()
