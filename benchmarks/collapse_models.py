@@ -14,9 +14,9 @@ CODE_DIM = 56
 HIDDEN_DIM = 256
 
 
-def _dvq(parts, projected):
+def _dvq(parts, **options):
     return lambda steps: layers.DVQ(
-        2 ** (BITS // parts), parts, projected=projected, seed=1
+        2 ** (BITS // parts), parts, seed=1, **options
     )
 
 
@@ -37,10 +37,12 @@ BOTTLENECKS = {
     "vq_ema_restart": lambda steps: layers.VQEMA(
         NUM_CODES, restart=layers.Restart(), seed=1
     ),
-    "dvq_2_sliced": _dvq(2, projected=False),
+    "dvq_2_sliced": _dvq(2),
     "dvq_2_projected": _dvq(2, projected=True),
-    "dvq_7_sliced": _dvq(7, projected=False),
+    "dvq_7_sliced": _dvq(7),
     "dvq_7_projected": _dvq(7, projected=True),
+    "dvq_2_sliced_restart": _dvq(2, restart=layers.Restart()),
+    "dvq_7_sliced_restart": _dvq(7, restart=layers.Restart()),
     "semantic_hashing": lambda steps: layers.SemanticHashing(BITS, seed=1),
     "gumbel_softmax": _gumbel_softmax,
 }
