@@ -57,10 +57,12 @@ def weighted_sum(outputs):
 
 
 def twin(case, layer, **kwargs):
-    """Another layer with the same weights."""
+    """Another layer with the same weights, but for a seed among them."""
     other = case.make(**kwargs)
     case.call(other, case.arrays())
-    other.set_weights(layer.get_weights())
+    for own, variable in zip(other.weights, layer.weights, strict=True):
+        if own.name != "draw_seed":
+            own.assign(variable)
     return other
 
 
