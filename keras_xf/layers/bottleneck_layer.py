@@ -7,10 +7,13 @@ from keras_xf.checks import check
 from keras_xf.checks import check_shape
 from keras_xf.layers.flat_vectors import flat_vectors
 from keras_xf.layers.flat_vectors import hide
+from keras_xf.metrics.joint_usage import JointUsage
 from keras_xf.ops import stateless_random
 from keras_xf.ops.replicas import replica_number
 
 MASKED_OUTPUTS = ("zeros", "inputs")
+# Combinations of codes that are counted: 4 MiB of numbers.
+MOST_JOINT_CODES = 2**20
 
 
 class BottleneckLayer(keras.layers.Layer):
@@ -40,6 +43,7 @@ class BottleneckLayer(keras.layers.Layer):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.supports_masking = True
+        self.joint_usage = None
 
     def compute_mask(self, inputs, previous_mask=None):
         if not self.return_indices:
@@ -77,6 +81,16 @@ class BottleneckLayer(keras.layers.Layer):
         return shape[:-1]
 
     # What it does for them.
+
+    def _build_joint_usage(self, num_codes):
+        """Makes the metric of combinations, if it can hold all of them."""
+        if num_codes <= MOST_JOINT_CODES:
+            self.joint_usage = JointUsage(
+                num_codes,
+                prefix=f"{self.name}_",
+                name=f"{self.name}_joint_usage",
+                dtype="float32",
+            )
 
     def _state(self, name, shape, initializer, trainable=False, dtype=None):
         # Averages stop moving in half precision. All replicas compute the

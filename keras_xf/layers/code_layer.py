@@ -13,9 +13,6 @@ from keras_xf.metrics.code_usage import CodeUsage
 from keras_xf.metrics.loss_parts import LossParts
 from keras_xf.ops import quantization
 
-# Combinations of codes that are counted: 4 MiB of numbers.
-MOST_JOINT_CODES = 2**20
-
 
 class CodeLayer(BottleneckLayer):
     """Codes, in parts, their indices, and what counts their use.
@@ -157,10 +154,10 @@ class CodeLayer(BottleneckLayer):
             self.num_codes,
             prefix=f"{self.name}_",
             running=lambda: self._running_counts(),
-            joint=self._has_parts
-            and self.num_codes**self._parts <= MOST_JOINT_CODES,
             dtype="float32",
         )
+        if self._has_parts:
+            self._build_joint_usage(self.num_codes**self._parts)
         if self._loss_names:
             self.loss_parts = LossParts(
                 self._loss_names,
@@ -187,10 +184,11 @@ class CodeLayer(BottleneckLayer):
             losses: As they were added.
             weights: `(number,)`, or None.
         """
-        joint = None
-        if self.code_usage.joint_hits is not None:
-            joint = quantization.joint_hits(chosen, self.num_codes, weights)
-        self.code_usage.update_state(counts, joint)
+        self.code_usage.update_state(counts)
+        if self.joint_usage is not None:
+            self.joint_usage.update_state(
+                quantization.joint_hits(chosen, self.num_codes, weights)
+            )
         if losses:
             total = ops.shape(chosen)[-1]
             if weights is not None:

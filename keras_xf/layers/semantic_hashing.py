@@ -14,6 +14,7 @@ from keras_xf.layers.flat_vectors import hide
 from keras_xf.metrics.bit_usage import BitUsage
 from keras_xf.ops import discrete
 from keras_xf.ops import packing
+from keras_xf.ops import quantization
 from keras_xf.ops import stateless_random
 from keras_xf.ops.logits import wide_dtype
 from keras_xf.ops.replicas import sum_over_replicas
@@ -148,6 +149,7 @@ class SemanticHashing(BottleneckLayer):
         self.rates = self._state("rates", (self.num_bits,), half)
         self.steps = self._state("steps", (), "zeros", dtype="int32")
         self._build_draw_seed()
+        self._build_joint_usage(2**self.num_bits)
         self.bit_usage = BitUsage(
             self.num_bits,
             running=lambda: ops.convert_to_tensor(self.rates),
@@ -166,6 +168,11 @@ class SemanticHashing(BottleneckLayer):
         if self._is_counting(training):
             ones, total = _count(bits > 0.5, weights)
             self.bit_usage.update_state(ones, total)
+            if self.joint_usage is not None:
+                packed = packing.pack(ops.cast(bits > 0.5, "int32"), 2)[None]
+                self.joint_usage.update_state(
+                    quantization.hits(packed, 2**self.num_bits, weights)[0]
+                )
             if is_learning:
                 self._learn(ones, total, ops.isfinite(ops.sum(logits)))
         outputs = self._masked(self._read(bits), inputs, mask)

@@ -1,12 +1,10 @@
 """How much of a codebook is in use."""
 
-import math
 from collections.abc import Callable
 
 import keras
 from keras import ops
 
-from keras_xf.ops import packing
 from keras_xf.ops import quantization
 
 # Of the mean of all hits: a code with less is as good as dead.
@@ -23,22 +21,19 @@ class CodeUsage(keras.metrics.Metric):
     codes' hits, by the running counts if there are any.
 
     Of a codebook in parts each is the mean over parts, with the smallest
-    perplexity of a part beside it; and with `joint` the perplexity and the
-    number of the combinations that were hit.
+    perplexity of a part beside it; combinations are `JointUsage`'s matter.
 
     A layer makes it and updates it in training, under its own name. Where
     nothing was counted since the reset, as in evaluation without
     `keras_xf.callbacks.CountInEvaluation`, the result is that of the running
     counts; they never reach zero, so that all codes are active that are not
-    dead. Of combinations there are none, and their results are NaN.
+    dead.
 
     Args:
         parts: Number of parts of the codebook.
         num_codes: Number of codes of a part.
         prefix: What the names of the results begin with.
         running: Function that returns running counts `(parts, num_codes)`.
-        joint: Whether to count combinations, which takes a number for each of
-            the `num_codes**parts`.
         name: Name of the metric.
         dtype: Of the counts; Keras's `floatx` by default.
 
@@ -60,7 +55,6 @@ class CodeUsage(keras.metrics.Metric):
         num_codes: int,
         prefix: str = "",
         running: Callable | None = None,
-        joint: bool = False,
         name: str = "code_usage",
         dtype=None,
     ):
@@ -71,25 +65,15 @@ class CodeUsage(keras.metrics.Metric):
         self.hits = self.add_variable(
             (parts, num_codes), "zeros", self.dtype, name="hits"
         )
-        self.joint_hits = None
-        if joint:
-            packing.check_packable(num_codes, parts)
-            self.joint_hits = self.add_variable(
-                (num_codes**parts,), "zeros", self.dtype, name="joint_hits"
-            )
 
-    def update_state(self, counts, joint_counts=None, sample_weight=None):
+    def update_state(self, counts, sample_weight=None):
         """Adds hits.
 
         Args:
             counts: Hits `(parts, num_codes)`, of this replica.
-            joint_counts: With `joint`, hits `(num_codes**parts,)` by packed
-                index.
             sample_weight: None; counts are weighted already.
         """
         self.hits.assign_add(ops.cast(counts, self.dtype))
-        if self.joint_hits is not None:
-            self.joint_hits.assign_add(ops.cast(joint_counts, self.dtype))
 
     def result(self):
         """A dict of scalars, by prefixed name."""
@@ -112,15 +96,4 @@ class CodeUsage(keras.metrics.Metric):
         }
         if hits.shape[0] > 1:
             results["smallest_perplexity"] = ops.min(perplexity)
-        if self.joint_hits is not None:
-            joint = ops.convert_to_tensor(self.joint_hits)
-            found = {
-                "joint_perplexity": quantization.perplexity(joint),
-                "joint_active_codes": quantization.active_codes(joint),
-            }
-            is_counted = ops.sum(joint) > 0
-            results |= {
-                key: ops.where(is_counted, x, math.nan)
-                for key, x in found.items()
-            }
         return {f"{self.prefix}{key}": x for key, x in results.items()}

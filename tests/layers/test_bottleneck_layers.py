@@ -157,6 +157,28 @@ def test_no_replica_learns_where_one_has_what_is_not_finite(maker, strategy):
         np.testing.assert_array_equal(variable.numpy(), value, variable.path)
 
 
+@pytest.mark.parametrize("maker", MAKERS)
+def test_nothing_is_drawn_or_assigned_in_graphs_of_inference(maker):
+    layer = MAKERS[maker](return_indices=True)
+    spec = tf.TensorSpec((None, 5, 4))
+    layer.build(spec.shape)
+    indices = layer.encode(normal(2, 5, 4))
+    of_indices = tf.TensorSpec((None, *indices.shape[1:]), "int32")
+    ops = set()
+    for function, signature in (
+        (lambda x: layer(x, training=False), spec),
+        (layer.encode, spec),
+        (layer.decode_from_indices, of_indices),
+    ):
+        concrete = tf.function(function).get_concrete_function(signature)
+        graph = concrete.graph.as_graph_def()
+        # With all functions that are called in it.
+        bodies = (graph.node, *(f.node_def for f in graph.library.function))
+        ops |= {node.op for body in bodies for node in body}
+    assert "ReadVariableOp" in ops, "looked at nothing"
+    assert not [op for op in ops if "Assign" in op or "Random" in op]
+
+
 def test_rejects_other_masked_outputs():
     for make in MAKERS.values():
         with pytest.raises(ValueError) as error:

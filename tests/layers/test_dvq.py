@@ -97,7 +97,7 @@ def test_combinations_are_counted(samples):
         indices = layer.encode(10 * inputs).numpy()[mask]
         hits += np.bincount(indices @ [1, 3], minlength=9)
         layer(10 * inputs, training=True, mask=mask)
-    usage = layer.code_usage.result()
+    usage = layer.joint_usage.result()
     assert usage["codes_joint_active_codes"] == np.sum(hits > 0)
     p = hits[hits > 0] / hits.sum()
     np.testing.assert_allclose(
@@ -106,11 +106,11 @@ def test_combinations_are_counted(samples):
         rtol=0.1,
     )
     if not samples:
-        np.testing.assert_array_equal(layer.code_usage.joint_hits, hits)
+        np.testing.assert_array_equal(layer.joint_usage.hits, hits)
     # What cannot be counted is not.
     wide = DVQ(1025, num_parts=2)
     wide(normal(3, 4), training=True)
-    assert not any("joint" in name for name in wide.code_usage.result())
+    assert wide.joint_usage is None
 
 
 def test_projections_onto_slices_are_slices():
