@@ -121,10 +121,13 @@ def plot_collapse(kinds: dict[str, Sequence[dict]], path: str | Path) -> None:
                     [each["step"] for each in history],
                     [scale * each[name] for each in history],
                     marker=".",
+                    linestyle="--"
+                    if "restart" in record["bottleneck"]
+                    else "-",
                     label=record["bottleneck"].replace("_", " "),
                 )
             axes.set(title=f"{kind}: {title}", xlabel="steps", xscale="log")
-            if name == "perplexity":
+            if name != "active_fraction":
                 axes.set_yscale("log")
             axes.grid(alpha=0.3)
     rows[0, 0].legend(fontsize="small")
