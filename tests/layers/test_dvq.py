@@ -105,6 +105,9 @@ def test_combinations_are_counted(samples):
         np.exp(-np.sum(p * np.log(p))),
         rtol=0.1,
     )
+    np.testing.assert_allclose(
+        np.sum(layer.joint_usage.hits), hits.sum(), rtol=1e-5
+    )
     if not samples:
         np.testing.assert_array_equal(layer.joint_usage.hits, hits)
     # What cannot be counted is not.
