@@ -6,6 +6,7 @@ over all of it. `TrainingClock` counts them, so it stands first in the list.
 
 from keras_xf.callbacks.best_model import BestModel
 from keras_xf.callbacks.branch_weights_file import BranchWeightsFile
+from keras_xf.callbacks.count_in_evaluation import CountInEvaluation
 from keras_xf.callbacks.history_file import HistoryFile
 from keras_xf.callbacks.progress import Progress
 from keras_xf.callbacks.tensorboard_scalars import TensorBoardScalars
@@ -14,6 +15,7 @@ from keras_xf.callbacks.training_clock import TrainingClock
 __all__ = [
     "BestModel",
     "BranchWeightsFile",
+    "CountInEvaluation",
     "HistoryFile",
     "Progress",
     "TensorBoardScalars",

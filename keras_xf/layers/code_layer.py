@@ -4,17 +4,17 @@ import keras
 from keras import ops
 
 from keras_xf.checks import as_integer
-from keras_xf.checks import check
 from keras_xf.checks import check_shape
+from keras_xf.layers.bottleneck_layer import BottleneckLayer
 from keras_xf.layers.code_indices import as_code_indices
-from keras_xf.layers.flat_vectors import flat_vectors
 from keras_xf.layers.flat_vectors import hide
 from keras_xf.layers.replica_losses import ReplicaLosses
 from keras_xf.metrics.code_usage import CodeUsage
+from keras_xf.metrics.loss_parts import LossParts
 from keras_xf.ops import quantization
 
 
-class CodeLayer(keras.layers.Layer):
+class CodeLayer(BottleneckLayer):
     """Codes, in parts, their indices, and what counts their use.
 
     A layer made of it says how codes are chosen and how they learn.
@@ -24,10 +24,7 @@ class CodeLayer(keras.layers.Layer):
         parts: Number of parts; each has `dim / parts` entries of a vector.
         codebook_initializer: Initializer of the codes; None for the layer's
             own.
-        return_indices: Whether a call returns the indices too.
-        freeze: Whether the codes stay as they are in training.
-        seed: Seed of all that is drawn.
-        **kwargs: `keras.layers.Layer` arguments.
+        **kwargs: Arguments of `BottleneckLayer`.
     """
 
     def __init__(
@@ -36,20 +33,12 @@ class CodeLayer(keras.layers.Layer):
         *,
         parts=1,
         codebook_initializer,
-        return_indices,
-        freeze,
-        seed,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.num_codes = as_integer("num_codes", num_codes)
         self._parts = parts
         self.codebook_initializer = keras.initializers.get(codebook_initializer)
-        self.return_indices = return_indices
-        self.freeze = freeze
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
-        self.supports_masking = True
         self._losses = ReplicaLosses()
 
     def decode_from_indices(self, indices):
@@ -99,14 +88,13 @@ class CodeLayer(keras.layers.Layer):
             ValueError: If the shape is not that of the codebook, or a value is
                 not finite.
         """
-        codebook = ops.cast(codebook, "float32")
         layout, known = "(num_codes, dim)", {"num_codes": self.num_codes}
         if self._has_parts:
             layout, known["parts"] = "(parts, num_codes, dim)", self._parts
         dim = self._part_dim if self.built else None
-        check_shape("codebook", codebook.shape, layout, dim=dim, **known)
-        is_finite = bool(ops.all(ops.isfinite(codebook)))
-        check(is_finite, "`codebook` must be finite.", is_finite=is_finite)
+        codebook = self._checked_codebook(
+            codebook, "float32", layout, dim=dim, **known
+        )
         if not self.built:
             self.build((None, self._parts * codebook.shape[-1]))
         self._begin(codebook if self._has_parts else codebook[None])
@@ -121,24 +109,6 @@ class CodeLayer(keras.layers.Layer):
         counts = self._running_counts()
         return counts if self._has_parts else counts[0]
 
-    def compute_mask(self, inputs, previous_mask=None):
-        if not self.return_indices:
-            return previous_mask
-        return previous_mask, previous_mask
-
-    def compute_output_shape(self, input_shape):
-        shape = tuple(input_shape)
-        if not self.return_indices:
-            return shape
-        return shape, self._indices_shape(shape)
-
-    def compute_output_spec(self, inputs, training=None, mask=None):
-        outputs = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
-        if not self.return_indices:
-            return outputs
-        shape = self._indices_shape(tuple(inputs.shape))
-        return outputs, keras.KerasTensor(shape, dtype="int32")
-
     def get_config(self):
         return {
             **super().get_config(),
@@ -146,9 +116,6 @@ class CodeLayer(keras.layers.Layer):
             "codebook_initializer": keras.initializers.serialize(
                 self.codebook_initializer
             ),
-            "return_indices": self.return_indices,
-            "freeze": self.freeze,
-            "seed": self.seed,
         }
 
     # What a layer made of this one says.
@@ -156,6 +123,8 @@ class CodeLayer(keras.layers.Layer):
     _is_trained_by_gradient = False
     _first_counts = "ones"
     _has_parts = False
+    # What the losses that it adds are called.
+    _loss_names = ()
 
     def _begin(self, codes, counts=None):
         """Sets codes, and the state that belongs to them."""
@@ -168,7 +137,7 @@ class CodeLayer(keras.layers.Layer):
     # What it does for them.
 
     def _build_codes(self, input_shape, initializer):
-        """Makes the codes, what counts them, and the metric."""
+        """Makes the codes, what counts them, and the metrics."""
         check_shape("inputs", input_shape, "(batch, ..., dim)", dim=None)
         self._dim = input_shape[-1]
         self._part_dim = self._dim // self._parts
@@ -187,26 +156,44 @@ class CodeLayer(keras.layers.Layer):
             running=lambda: self._running_counts(),
             dtype="float32",
         )
+        if self._has_parts:
+            self._build_joint_usage(self.num_codes**self._parts)
+        if self._loss_names:
+            self.loss_parts = LossParts(
+                self._loss_names,
+                prefix=f"{self.name}_",
+                name=f"{self.name}_loss_parts",
+                dtype="float32",
+            )
 
-    def _state(self, name, shape, initializer, trainable=False, dtype=None):
-        # Averages stop moving in half precision. All replicas compute the
-        # same, so that one speaks for all.
-        return self.add_weight(
-            shape=shape,
-            initializer=initializer,
-            dtype=dtype or "float32",
-            trainable=trainable,
-            autocast=False,
-            aggregation="mean" if trainable else "only_first_replica",
-            name=name,
-        )
+    @property
+    def _usage_metric(self):
+        return self.code_usage
 
-    def _is_learning(self, training):
-        return training and self.trainable and not self.freeze
+    def _add_losses(self, losses):
+        """Adds losses, a dict by name."""
+        if losses:
+            self.add_loss(sum(losses.values()))
 
-    def _vectors(self, inputs, mask):
-        check_shape("inputs", inputs.shape, "(batch, ..., dim)", dim=self._dim)
-        return flat_vectors(inputs, mask)
+    def _measure(self, counts, chosen, losses, weights):
+        """Updates the metrics by this replica's hits and losses.
+
+        Args:
+            counts: Hits `(parts, num_codes)`.
+            chosen: Codes that were hit, `(samples, parts, number)`.
+            losses: As they were added.
+            weights: `(number,)`, or None.
+        """
+        self.code_usage.update_state(counts)
+        if self.joint_usage is not None:
+            self.joint_usage.update_state(
+                quantization.joint_hits(chosen, self.num_codes, weights)
+            )
+        if losses:
+            total = ops.shape(chosen)[-1]
+            if weights is not None:
+                total = ops.sum(weights)
+            self.loss_parts.update_state(losses, total)
 
     def _indices_shape(self, shape):
         return (*shape[:-1], self._parts) if self._has_parts else shape[:-1]
@@ -214,10 +201,3 @@ class CodeLayer(keras.layers.Layer):
     def _shaped_indices(self, indices, inputs, mask):
         shape = self._indices_shape(ops.shape(inputs))
         return hide(ops.reshape(ops.transpose(indices), shape), mask, -1)
-
-    def _check_built(self):
-        check(
-            self.built,
-            "A layer must be built before its codebook is used.",
-            layer=self.name,
-        )

@@ -8,12 +8,19 @@ from keras import ops
 from keras_xf.checks import as_integer
 from keras_xf.checks import check
 from keras_xf.layers.code_layer import CodeLayer
-from keras_xf.layers.flat_vectors import hide
 from keras_xf.ops import discrete
 from keras_xf.ops import quantization
 from keras_xf.ops import stateless_random
 from keras_xf.ops.nearest import nearest_codes
+from keras_xf.ops.replicas import gather_over_replicas
 from keras_xf.ops.replicas import sum_over_replicas
+
+REDUCTIONS = ("mean", "sum_over_dim")
+FIRST_BATCHES = (None, "data", "k_means")
+# Those of vector-quantize-pytorch.
+K_MEANS_ROUNDS = 10
+# What is drawn; a layer made of this one goes on counting.
+FIRST_CODES = 3
 
 
 class CodebookLayer(CodeLayer):
@@ -24,17 +31,41 @@ class CodebookLayer(CodeLayer):
     Args:
         num_codes: Number of codes of a part.
         commitment: Weight of the commitment loss.
+        commitment_reduction: Over entries, "mean" or "sum_over_dim".
+        first_batch: What the first training batch makes of the codes.
         **kwargs: Arguments of `CodeLayer`.
     """
 
-    def __init__(self, num_codes, *, commitment, **kwargs):
+    _loss_names = ("commitment",)
+
+    def __init__(
+        self,
+        num_codes,
+        *,
+        commitment,
+        commitment_reduction,
+        first_batch,
+        **kwargs,
+    ):
         super().__init__(num_codes, **kwargs)
         check(
             commitment >= 0 and math.isfinite(commitment),
             "`commitment` must not be negative.",
             commitment=commitment,
         )
+        check(
+            commitment_reduction in REDUCTIONS,
+            f"`commitment_reduction` must be one of {REDUCTIONS}.",
+            commitment_reduction=commitment_reduction,
+        )
+        check(
+            first_batch in FIRST_BATCHES,
+            f"`first_batch` must be one of {FIRST_BATCHES}.",
+            first_batch=first_batch,
+        )
         self.commitment = commitment
+        self.commitment_reduction = commitment_reduction
+        self.first_batch = first_batch
 
     def build(self, input_shape):
         dim = input_shape[-1]
@@ -50,26 +81,42 @@ class CodebookLayer(CodeLayer):
         initializer = keras.initializers.RandomUniform(-limit, limit)
         self._build_codes(input_shape, initializer)
         self._build_rest()
+        if self.first_batch is not None:
+            self.initialized = self._state(
+                "initialized", (), "zeros", dtype="int32"
+            )
+            if not self._draws:
+                self._build_draw_seed()
 
     def call(self, inputs, training=None, mask=None):
         vectors, weights = self._vectors(inputs, mask)
         parts = self._to_parts(vectors)
+        constants = ops.stop_gradient(parts)
+        is_learning = self._is_learning(training)
+        if is_learning and self.first_batch is not None:
+            self._begin_once(constants, weights)
         codes = ops.convert_to_tensor(self.codes)
         if self.freeze:
             codes = ops.stop_gradient(codes)
         indices = nearest_codes(parts, codes)
-        is_learning = self._is_learning(training)
         chosen = indices[None]
         if is_learning and self._samples:
             chosen = self._drawn(parts, codes)
         rows = quantization.look_up_mean(codes, chosen)
-        self.add_loss(self._loss(parts, rows, weights))
+        losses = self._losses_of(parts, rows, weights)
+        self._add_losses(losses)
         outputs = self._outputs(vectors, parts, rows)
-        outputs = ops.reshape(outputs, ops.shape(inputs))
-        outputs = hide(ops.cast(outputs, self.compute_dtype), mask)
+        outputs = self._masked(outputs, inputs, mask)
         if is_learning:
+            counts, sums = quantization.mean_statistics(
+                constants, chosen, self.num_codes, weights
+            )
+            self._measure(counts, chosen, losses, weights)
             # The codes of before this step are what was looked up.
-            self._learn(ops.stop_gradient(parts), chosen, weights)
+            self._learn(constants, weights, *sum_over_replicas((counts, sums)))
+        elif self._is_counting(training):
+            counts = quantization.hits(indices, self.num_codes, weights)
+            self._measure(counts, chosen, losses, weights)
         if not self.return_indices:
             return outputs
         return outputs, self._shaped_indices(indices, inputs, mask)
@@ -96,7 +143,9 @@ class CodebookLayer(CodeLayer):
         indices = nearest_codes(self._to_parts(vectors), self.codes)
         return self._shaped_indices(indices, inputs, mask)
 
-    def adapt(self, inputs, mask=None, iterations: int = 10) -> None:
+    def adapt(
+        self, inputs, mask=None, iterations: int = K_MEANS_ROUNDS
+    ) -> None:
         """Puts the codes at means of vectors, by Lloyd's algorithm.
 
         It begins from vectors drawn at random. The counts begin with the sizes
@@ -131,12 +180,19 @@ class CodebookLayer(CodeLayer):
         self._begin(codes, ops.maximum(counts, 1.0))
 
     def get_config(self):
-        return {**super().get_config(), "commitment": self.commitment}
+        return {
+            **super().get_config(),
+            "commitment": self.commitment,
+            "commitment_reduction": self.commitment_reduction,
+            "first_batch": self.first_batch,
+        }
 
     # What a layer made of this one says.
 
     # How many codes are drawn for a vector in training, if any.
     _samples = 0
+    # Whether training draws anything, once it has begun.
+    _draws = False
 
     def _drawn(self, parts, codes):
         """Codes that are drawn, `(samples, parts, number)`."""
@@ -146,13 +202,23 @@ class CodebookLayer(CodeLayer):
         """Makes the weights beside the codes and their counts."""
         raise NotImplementedError
 
-    def _loss(self, parts, rows, weights):
-        """The layer's loss of vectors and the codes that they hit."""
+    def _learn(self, parts, weights, counts, sums):
+        """Changes the state, by the hits and sums of all replicas."""
         raise NotImplementedError
 
-    def _learn(self, parts, chosen, weights):
-        """Changes the state, by codes `(samples, parts, number)`."""
+    def _put(self, codes, counts, is_due):
+        """Sets codes, and the state that belongs to them.
+
+        Args:
+            codes: `(parts, num_codes, part_dim)`.
+            counts: `(parts, num_codes)`, or None for those of a new layer.
+            is_due: Boolean scalar, False where all shall stay.
+        """
         raise NotImplementedError
+
+    def _losses_of(self, parts, rows, weights):
+        """Losses by name, of vectors and the codes that they hit."""
+        return {"commitment": self._commitment_loss(parts, rows, weights)}
 
     def _to_parts(self, vectors):
         """What is searched, `(parts, number, part_dim)`."""
@@ -166,17 +232,45 @@ class CodebookLayer(CodeLayer):
 
     def _commitment_loss(self, parts, rows, weights):
         return self.commitment * quantization.mean_square(
-            parts, ops.stop_gradient(rows), weights
+            parts, ops.stop_gradient(rows), weights, self.commitment_reduction
         )
+
+    def _begin(self, codes, counts=None):
+        self._put(codes, counts, True)
+        if self.first_batch is not None:
+            self.initialized.assign(1)
+
+    def _begin_once(self, parts, weights):
+        """Takes the codes from a batch, if none has given them yet."""
+        if weights is None:
+            weights = ops.ones_like(parts[0, :, 0], dtype="float32")
+        # Nothing can be asked of other replicas under a condition.
+        parts = gather_over_replicas(ops.cast(parts, "float32"), axis=1)
+        weights = gather_over_replicas(weights, axis=0)
+        is_usable = ops.logical_and(
+            ops.sum(weights) > 0, ops.isfinite(ops.sum(parts))
+        )
+        is_due = ops.logical_and(
+            ops.equal(ops.convert_to_tensor(self.initialized), 0), is_usable
+        )
+        seed = self._seed_of(FIRST_CODES, 0)
+        before = tuple(map(ops.convert_to_tensor, (self.codes, self.counts)))
+
+        def begin():
+            rows, _ = quantization.draw_candidates(
+                parts, weights, seed, self.num_codes
+            )
+            rounds = K_MEANS_ROUNDS if self.first_batch == "k_means" else 0
+            codes, _ = quantization.k_means(parts, rows, rounds, weights)
+            counts = quantization.hits(
+                nearest_codes(parts, codes), self.num_codes, weights
+            )
+            return codes, ops.maximum(counts, 1.0)
+
+        codes, counts = ops.cond(is_due, begin, lambda: before)
+        self._put(codes, counts, is_due)
+        self.initialized.assign(ops.where(is_due, 1, self.initialized))
 
     def _straight_through(self, parts, rows):
         rows = ops.cast(rows, parts.dtype)
         return quantization.join(discrete.straight_through(rows, parts))
-
-    def _count(self, parts, chosen, weights):
-        """Hits and sums of all replicas; the metric counts this one's."""
-        counts, sums = quantization.mean_statistics(
-            parts, chosen, self.num_codes, weights
-        )
-        self.code_usage.update_state(counts)
-        return sum_over_replicas((counts, sums))

@@ -37,6 +37,8 @@ class DVQ(MovingCodebookLayer):
             code does.
         commitment: Weight of the commitment loss. The default is that of van
             den Oord et al., 2017.
+        commitment_reduction: Whether losses are the "mean" over entries, or
+            "sum_over_dim", the sum of them, as the paper has it.
         decay: What is left of the averages after a step. The default is that
             of van den Oord et al.; the authors have 0.999.
         epsilon: Of the Laplace smoothing, over the codes of a part; the
@@ -50,11 +52,24 @@ class DVQ(MovingCodebookLayer):
             the softmax of `-|x - E|^2`: the outputs are their mean, and each
             is hit by a share. Nothing is drawn by default; Roy et al. have 5
             to 10. Indices are those of the nearest codes in any case.
+        accumulation_steps: Number of training calls whose statistics are summed
+            up, and learnt from once: that of an optimizer's
+            `gradient_accumulation_steps`. Codes begin again from vectors of the
+            last of them.
+        first_batch: What the first training batch makes of the codes: "data"
+            takes vectors of it, "k_means" the means of ten rounds of Lloyd's
+            algorithm, from there on, with the hits of that batch as counts.
+            Under a strategy that is the batch of all replicas, which each step
+            then sends to all: `adapt` does without. By default they stay as
+            they were initialized, and so they do until then.
         codebook_initializer: Initializer of the codes; by default uniform in
             `+-sqrt(3 / dim)` of a part's width.
+        masked_outputs: Whether outputs of what is masked are "zeros" or the
+            "inputs", as they are.
         return_indices: Whether a call returns the indices too.
         freeze: Whether the codebook stays as it is in training.
-        seed: Seed of the projections, of restarts, of samples and of `adapt`.
+        seed: Seed of the projections, of restarts, samples, `adapt` and
+            `first_batch`.
         **kwargs: `keras.layers.Layer` arguments, such as `name` and `dtype`.
 
     Call arguments:
@@ -89,13 +104,17 @@ class DVQ(MovingCodebookLayer):
         projected: bool = False,
         identity_gradient: bool = False,
         commitment: float = 0.25,
+        commitment_reduction: str = "mean",
         decay: float = 0.99,
         epsilon: float = 1e-5,
         ema_init: str = "ones",
         keep_unhit: bool = False,
         restart: Restart | None = None,
         samples: int = 0,
+        accumulation_steps: int = 1,
+        first_batch: str | None = None,
         codebook_initializer=None,
+        masked_outputs: str = "zeros",
         return_indices: bool = False,
         freeze: bool = False,
         seed: int | None = None,
@@ -111,12 +130,16 @@ class DVQ(MovingCodebookLayer):
             num_codes,
             parts=num_parts,
             commitment=commitment,
+            commitment_reduction=commitment_reduction,
             decay=decay,
             epsilon=epsilon,
             ema_init=ema_init,
             keep_unhit=keep_unhit,
             restart=restart,
             samples=samples,
+            accumulation_steps=accumulation_steps,
+            first_batch=first_batch,
+            masked_outputs=masked_outputs,
             codebook_initializer=codebook_initializer,
             return_indices=return_indices,
             freeze=freeze,

@@ -1,32 +1,39 @@
 """Codes drawn by Gumbel-softmax (Jang et al., 2017)."""
 
+import math
+
 import keras
 from keras import ops
 
 from keras_xf.checks import check
 from keras_xf.layers import scheduled
 from keras_xf.layers.code_layer import CodeLayer
-from keras_xf.layers.flat_vectors import hide
 from keras_xf.ops import discrete
 from keras_xf.ops import quantization
 from keras_xf.ops import stateless_random
 from keras_xf.ops.logits import wide_dtype
 from keras_xf.ops.replicas import sum_over_replicas
 
+LOGITS = ("projection", "distance")
 # Of the running counts, which nothing else hangs on.
 USAGE_DECAY = 0.99
+# What is drawn.
+NOISE = 1
 
 
 @keras.saving.register_keras_serializable(package="keras_xf")
 class GumbelSoftmax(CodeLayer):
     """Writes each vector as a code that is drawn from a softmax.
 
-    A projection makes logits `l = x W + b`, one for each code. In training
-    Gumbel noise `g` is added, which makes the largest a draw of their softmax,
-    and the outputs are `softmax((l + g) / temperature) E`, which has gradients
-    for all: a mixture of codes that comes the closer to one of them, the lower
-    the temperature; or with `hard` that one, with the mixture's gradient. In
-    inference the outputs are the code with the largest logit, exactly.
+    A projection makes logits `l = x W + b`, one for each code; or they are
+    `l = -|x - E|^2`, so that a code is the likelier, the nearer it is. In
+    training Gumbel noise `g` is added, which makes the largest a draw of their
+    softmax, and the outputs are `softmax((l + g) / temperature) E`, which has
+    gradients for all: a mixture of codes that comes the closer to one of them,
+    the lower the temperature; or with `hard` that one, with the mixture's
+    gradient. In inference the outputs are the code with the largest logit,
+    exactly. Of a vector that is not finite they are NaN, which in eager
+    execution is an error.
 
     With a `divergence` it adds a loss of that weight times the mean divergence
     of the softmax from the uniform one, which keeps codes in use.
@@ -35,9 +42,9 @@ class GumbelSoftmax(CodeLayer):
     where `trainable` is false or `freeze` is true. Under a strategy replicas
     draw noise of their own.
 
-    What is masked is in no statistic and no loss; its outputs are zeros, its
-    indices -1. The mask passes on. Logits, noise and softmax are computed in
-    float32 or wider under every policy.
+    What is masked is in no statistic and no loss; its outputs are zeros, or as
+    `masked_outputs` says, its indices -1. The mask passes on. Logits, noise and
+    softmax are computed in float32 or wider under every policy.
 
     Args:
         num_codes: Number of codes.
@@ -45,12 +52,16 @@ class GumbelSoftmax(CodeLayer):
             training steps. 0.5 to 1 does for ten codes. fairseq's is
             `ExponentialDecay(2.0, 1, 0.999995)` with a least one of 0.5.
         min_temperature: What it never falls below.
+        logits: Whether logits are those of a "projection", or of the "distance"
+            to each code, which has no weights of its own.
         hard: Whether one code comes out in training, too.
         divergence: Weight of the divergence from the uniform distribution.
-        kernel_initializer: Initializer of the projection; the default is
-            Keras's.
+        kernel_initializer: Initializer of the projection, if any; the default
+            is Keras's.
         codebook_initializer: Initializer of the codes; by default uniform in
             `[0, 1)`, as in fairseq.
+        masked_outputs: Whether outputs of what is masked are "zeros" or the
+            "inputs", as they are.
         return_indices: Whether a call returns the indices too: in training
             those that were drawn.
         freeze: Whether the layer stays as it is, and draws nothing, in
@@ -78,6 +89,7 @@ class GumbelSoftmax(CodeLayer):
     Reference:
         [Jang et al., 2017](https://arxiv.org/abs/1611.01144)
         [Maddison et al., 2017](https://arxiv.org/abs/1611.00712)
+        [Kaiser et al., 2018](https://arxiv.org/abs/1803.03382)
     """
 
     _is_trained_by_gradient = True
@@ -87,10 +99,12 @@ class GumbelSoftmax(CodeLayer):
         num_codes: int,
         temperature=1.0,
         min_temperature: float = discrete.MIN_TEMPERATURE,
+        logits: str = "projection",
         hard: bool = False,
         divergence: float = 0.0,
         kernel_initializer="glorot_uniform",
         codebook_initializer=None,
+        masked_outputs: str = "zeros",
         return_indices: bool = False,
         freeze: bool = False,
         seed: int | None = None,
@@ -99,6 +113,7 @@ class GumbelSoftmax(CodeLayer):
         super().__init__(
             num_codes,
             codebook_initializer=codebook_initializer,
+            masked_outputs=masked_outputs,
             return_indices=return_indices,
             freeze=freeze,
             seed=seed,
@@ -113,37 +128,48 @@ class GumbelSoftmax(CodeLayer):
             min_temperature=min_temperature,
         )
         check(
+            logits in LOGITS,
+            f"`logits` must be one of {LOGITS}.",
+            logits=logits,
+        )
+        check(
             divergence >= 0,
             "`divergence` must not be negative.",
             divergence=divergence,
         )
         self.min_temperature = min_temperature
+        self.logits = logits
         self.hard = hard
         self.divergence = divergence
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, input_shape):
         self._build_codes(input_shape, keras.initializers.RandomUniform(0, 1))
-        self.kernel = self._state(
-            "kernel",
-            (self._dim, self.num_codes),
-            self.kernel_initializer,
-            trainable=not self.freeze,
-        )
-        self.bias = self._state(
-            "bias", (self.num_codes,), "zeros", trainable=not self.freeze
-        )
+        if self.logits == "projection":
+            self.kernel = self._state(
+                "kernel",
+                (self._dim, self.num_codes),
+                self.kernel_initializer,
+                trainable=not self.freeze,
+            )
+            self.bias = self._state(
+                "bias", (self.num_codes,), "zeros", trainable=not self.freeze
+            )
         self.steps = self._state("steps", (), "zeros", dtype="int32")
+        self._build_draw_seed()
 
     def call(self, inputs, training=None, mask=None):
         vectors, weights = self._vectors(inputs, mask)
         logits = self._logits(vectors)
+        losses = {}
         if self.divergence:
             divergence = discrete.divergence_from_uniform(logits, weights)
-            loss = self.divergence * ops.cast(divergence, "float32")
-            self.add_loss(loss)
-        if self._is_learning(training):
-            seed = scheduled.draw_for_replica(self.seed_generator)
+            divergence = self.divergence * ops.cast(divergence, "float32")
+            losses["divergence"] = divergence
+        self._add_losses(losses)
+        is_learning = self._is_learning(training)
+        if is_learning:
+            seed = self._seed_for_replica(NOISE, self.steps)
             uniform = stateless_random.uniform(seed, ops.shape(logits))
             logits += ops.cast(discrete.gumbel_noise(uniform), logits.dtype)
             shares = discrete.gumbel_softmax(
@@ -151,12 +177,18 @@ class GumbelSoftmax(CodeLayer):
             )
             indices = self._argmax(logits)
             outputs = ops.matmul(shares, ops.cast(self.codes[0], shares.dtype))
-            self._count(indices, weights)
         else:
             indices = self._argmax(logits)
             outputs = quantization.look_up(self.codes, indices[None])[0]
-        outputs = ops.reshape(outputs, ops.shape(inputs))
-        outputs = hide(ops.cast(outputs, self.compute_dtype), mask)
+            # No code may hide what is not finite.
+            is_finite = ops.isfinite(ops.max(logits, axis=-1, keepdims=True))
+            outputs = ops.where(is_finite, outputs, math.nan)
+        if self._is_counting(training):
+            counts = quantization.hits(indices[None], self.num_codes, weights)
+            self._measure(counts, indices[None, None], losses, weights)
+            if is_learning:
+                self._learn(counts, ops.isfinite(ops.sum(logits)))
+        outputs = self._masked(outputs, inputs, mask)
         if not self.return_indices:
             return outputs
         return outputs, self._shaped_indices(indices[None], inputs, mask)
@@ -194,6 +226,7 @@ class GumbelSoftmax(CodeLayer):
             **super().get_config(),
             "temperature": scheduled.serialize(self.temperature),
             "min_temperature": self.min_temperature,
+            "logits": self.logits,
             "hard": self.hard,
             "divergence": self.divergence,
             "kernel_initializer": keras.initializers.serialize(
@@ -201,25 +234,30 @@ class GumbelSoftmax(CodeLayer):
             ),
         }
 
+    @property
+    def _loss_names(self):
+        return ("divergence",) if self.divergence else ()
+
     def _logits(self, vectors):
         dtype = wide_dtype(vectors.dtype)
-        kernel = ops.cast(self.kernel, dtype)
-        product = ops.matmul(ops.cast(vectors, dtype), kernel)
+        vectors = ops.cast(vectors, dtype)
+        if self.logits == "distance":
+            codes = ops.cast(self.codes[0], dtype)
+            return discrete.distance_logits(vectors, codes)
+        product = ops.matmul(vectors, ops.cast(self.kernel, dtype))
         return product + ops.cast(self.bias, dtype)
 
     def _argmax(self, logits):
         return ops.cast(ops.argmax(logits, axis=-1), "int32")
 
-    def _count(self, indices, weights):
-        hits = weights
-        if weights is None:
-            hits = ops.ones_like(indices, dtype="float32")
-        counts = ops.segment_sum(hits, indices, num_segments=self.num_codes)
-        self.code_usage.update_state(counts[None])
-        counts = sum_over_replicas(counts[None])
+    def _learn(self, counts, is_finite):
+        unusable = ops.cast(ops.logical_not(is_finite), "float32")
+        counts, unusable = sum_over_replicas((counts, unusable))
+        is_finite = ops.equal(unusable, 0)
+        is_usable = ops.logical_and(is_finite, ops.sum(counts) > 0)
         change = (counts - self.counts) * (1 - USAGE_DECAY)
-        self.counts.assign_add(ops.where(ops.sum(counts) > 0, change, 0.0))
-        self.steps.assign_add(1)
+        self.counts.assign_add(ops.where(is_usable, change, 0.0))
+        self.steps.assign_add(ops.cast(is_finite, "int32"))
 
     def _begin(self, codes, counts=None):
         self.codes.assign(codes)

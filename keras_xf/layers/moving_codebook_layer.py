@@ -30,6 +30,7 @@ class MovingCodebookLayer(CodebookLayer):
         keep_unhit: Whether codes that were never hit stay.
         restart: When dead codes begin again.
         samples: How many codes are drawn for a vector in training, if any.
+        accumulation_steps: How many calls make a step.
         **kwargs: Arguments of `CodebookLayer`.
     """
 
@@ -43,6 +44,7 @@ class MovingCodebookLayer(CodebookLayer):
         keep_unhit,
         restart,
         samples,
+        accumulation_steps,
         **kwargs,
     ):
         super().__init__(num_codes, **kwargs)
@@ -71,6 +73,10 @@ class MovingCodebookLayer(CodebookLayer):
         self.restart = restart
         self.samples = as_integer("samples", samples, least=0)
         self._samples = self.samples
+        self._draws = restart is not None or self.samples > 0
+        self.accumulation_steps = as_integer(
+            "accumulation_steps", accumulation_steps
+        )
         self._zero_debias = ema_init == "zero_debias"
         self._first_counts = "zeros" if self._zero_debias else "ones"
 
@@ -83,6 +89,7 @@ class MovingCodebookLayer(CodebookLayer):
             "keep_unhit": self.keep_unhit,
             "restart": keras.saving.serialize_keras_object(self.restart),
             "samples": self.samples,
+            "accumulation_steps": self.accumulation_steps,
         }
 
     @classmethod
@@ -97,35 +104,35 @@ class MovingCodebookLayer(CodebookLayer):
             "zeros" if self._zero_debias else self._first_sums,
         )
         self.steps = self._state("steps", (), "zeros", dtype="int32")
-        if self.restart is not None or self.samples:
-            # Keras saves no seeds. With this one and the steps, training that
-            # goes on draws what it would have drawn.
-            self.draw_seed = self._state(
-                "draw_seed", (2,), self._first_seed, dtype="int32"
+        if self._draws:
+            self._build_draw_seed()
+        if self.accumulation_steps > 1:
+            self.held_counts = self._state(
+                "held_counts", self.counts.shape, "zeros"
             )
+            self.held_sums = self._state("held_sums", self.codes.shape, "zeros")
+            self.calls = self._state("calls", (), "zeros", dtype="int32")
 
     def _first_sums(self, shape, dtype=None):
         # Those of one hit each.
         return ops.copy(self.codes)
 
-    def _first_seed(self, shape, dtype=None):
-        return stateless_random.draw(self.seed_generator)
-
-    def _loss(self, parts, rows, weights):
-        return self._commitment_loss(parts, rows, weights)
-
     def _drawn(self, parts, codes):
-        # Other noise on each replica.
-        number, _ = replica_number()
-        seed = stateless_random.fold_in(
-            self._seed_of(SAMPLES, self.steps), number
-        )
+        seed = self._seed_for_replica(SAMPLES, self.steps)
+        if self.accumulation_steps > 1:
+            seed = stateless_random.fold_in(
+                seed, ops.convert_to_tensor(self.calls)
+            )
         return draw_codes(parts, codes, seed, self.samples)
 
-    def _learn(self, parts, chosen, weights):
-        counts, sums = self._count(parts, chosen, weights)
+    def _learn(self, parts, weights, counts, sums):
+        before = self._read()
+        # What is not finite must not become a code.
+        is_usable = quantization.is_usable(counts, sums)
+        if self.accumulation_steps > 1:
+            counts, sums, is_due = self._accumulate(counts, sums, is_usable)
         state = quantization.ema_step(
-            self._read(),
+            before,
             counts,
             sums,
             decay=self.decay,
@@ -135,10 +142,22 @@ class MovingCodebookLayer(CodebookLayer):
         )
         if self.restart is not None:
             restarted = self._restarted(state, parts, counts, weights)
-            # What is not finite must not become a code.
-            is_usable = quantization.is_usable(counts, sums)
             state = quantization.choose(is_usable, restarted, state)
+        if self.accumulation_steps > 1:
+            state = quantization.choose(is_due, state, before)
         self._write(state)
+
+    def _accumulate(self, counts, sums, is_usable):
+        """Hits and sums since the last step, and whether the next is due."""
+        calls = ops.convert_to_tensor(self.calls) + 1
+        # A call without anything to learn is one of the optimizer's, too.
+        is_due = ops.equal(calls, self.accumulation_steps)
+        counts = self.held_counts + ops.where(is_usable, counts, 0.0)
+        sums = self.held_sums + ops.where(is_usable, sums, 0.0)
+        self.held_counts.assign(ops.where(is_due, 0.0, counts))
+        self.held_sums.assign(ops.where(is_due, 0.0, sums))
+        self.calls.assign(ops.where(is_due, 0, calls))
+        return counts, sums, is_due
 
     def _restarted(self, state, parts, counts, weights):
         options = self.restart
@@ -165,24 +184,23 @@ class MovingCodebookLayer(CodebookLayer):
         return quantization.restart(state, dead, rows, mean, scale)
 
     def _begin(self, codes, counts=None):
-        self._write(
-            quantization.start_state(
-                codes,
-                ops.convert_to_tensor(self.steps),
-                zero_debias=self._zero_debias,
-                counts=counts,
-            )
+        super()._begin(codes, counts)
+        if self.accumulation_steps > 1:
+            for variable in (self.held_counts, self.held_sums, self.calls):
+                variable.assign(ops.zeros_like(variable))
+
+    def _put(self, codes, counts, is_due):
+        state = quantization.start_state(
+            codes,
+            ops.convert_to_tensor(self.steps),
+            zero_debias=self._zero_debias,
+            counts=counts,
         )
+        self._write(quantization.choose(is_due, state, self._read()))
 
     def _running_counts(self):
         steps = ops.convert_to_tensor(self.steps)
         return self.counts / self._scale(ops.maximum(steps, 1))
-
-    def _seed_of(self, purpose, steps):
-        # Of its own for each purpose, so that one does not shift the other.
-        seed = ops.convert_to_tensor(self.draw_seed)
-        seed = stateless_random.fold_in(seed, purpose)
-        return stateless_random.fold_in(seed, ops.convert_to_tensor(steps))
 
     def _scale(self, steps):
         """What the averages are divided by."""

@@ -3,7 +3,7 @@
 import keras
 
 from keras_xf.checks import check
-from keras_xf.layers.code_layer import CodeLayer
+from keras_xf.layers.bottleneck_layer import BottleneckLayer
 from keras_xf.layers.dvq import DVQ
 from keras_xf.layers.semantic_hashing import SemanticHashing
 
@@ -15,7 +15,7 @@ def check_bottleneck(layer: keras.layers.Layer) -> None:
         ValueError: If it is none of these layers.
     """
     check(
-        isinstance(layer, (CodeLayer, SemanticHashing)),
+        isinstance(layer, BottleneckLayer),
         "`layer` must be one of VQ, VQEMA, DVQ, GumbelSoftmax and "
         "SemanticHashing.",
         layer=layer,

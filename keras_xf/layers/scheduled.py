@@ -4,8 +4,6 @@ import keras
 from keras import ops
 
 from keras_xf.checks import check
-from keras_xf.ops import stateless_random
-from keras_xf.ops.replicas import replica_number
 
 Schedule = keras.optimizers.schedules.LearningRateSchedule
 
@@ -42,17 +40,3 @@ def value_at(value, steps):
     if isinstance(value, Schedule):
         value = value(ops.convert_to_tensor(steps))
     return ops.cast(value, "float32")
-
-
-def draw_for_replica(seed_generator):
-    """Takes a seed that is another one on each replica.
-
-    Args:
-        seed_generator: A `keras.random.SeedGenerator`, which moves on by one.
-
-    Returns:
-        A seed of `keras_xf.ops.stateless_random`.
-    """
-    seed = stateless_random.draw(seed_generator)
-    number, replicas = replica_number()
-    return seed if replicas == 1 else stateless_random.fold_in(seed, number)

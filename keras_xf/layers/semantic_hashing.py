@@ -8,12 +8,13 @@ from keras_xf.checks import check
 from keras_xf.checks import check_shape
 from keras_xf.initializers.own_draws import own_draws
 from keras_xf.layers import scheduled
+from keras_xf.layers.bottleneck_layer import BottleneckLayer
 from keras_xf.layers.code_indices import as_code_indices
-from keras_xf.layers.flat_vectors import flat_vectors
 from keras_xf.layers.flat_vectors import hide
 from keras_xf.metrics.bit_usage import BitUsage
 from keras_xf.ops import discrete
 from keras_xf.ops import packing
+from keras_xf.ops import quantization
 from keras_xf.ops import stateless_random
 from keras_xf.ops.logits import wide_dtype
 from keras_xf.ops.replicas import sum_over_replicas
@@ -22,10 +23,12 @@ from keras_xf.ops.replicas import sum_over_replicas
 MOST_BITS = 31
 # Of the running shares of ones, which nothing else hangs on.
 USAGE_DECAY = 0.99
+# What is drawn.
+NOISE, CHOICE = 1, 2
 
 
 @keras.saving.register_keras_serializable(package="keras_xf")
-class SemanticHashing(keras.layers.Layer):
+class SemanticHashing(BottleneckLayer):
     """Writes each vector as bits, and the bits as a vector again.
 
     A projection makes a logit for each bit, `x W + b`. In inference a bit is 1
@@ -44,9 +47,9 @@ class SemanticHashing(keras.layers.Layer):
     `trainable` is false or `freeze` is true. Under a strategy replicas draw
     noise of their own. It adds no loss.
 
-    What is masked has outputs of zeros and indices of -1, and is not counted.
-    The mask passes on. Logits are computed in float32 or wider under every
-    policy.
+    What is masked has outputs of zeros, or as `masked_outputs` says, indices of
+    -1, and is not counted. The mask passes on. Logits are computed in float32
+    or wider under every policy.
 
     Args:
         num_bits: Bits per vector, 31 at most.
@@ -58,6 +61,8 @@ class SemanticHashing(keras.layers.Layer):
         kernel_initializer: Initializer of the projection; the default is
             Keras's.
         codebook_initializer: Initializer of both tables, alike.
+        masked_outputs: Whether outputs of what is masked are "zeros" or the
+            "inputs", as they are.
         return_indices: Whether a call returns the bits, packed into an
             integer, too.
         freeze: Whether the layer stays as it is, and draws nothing, in
@@ -94,12 +99,19 @@ class SemanticHashing(keras.layers.Layer):
         hard_fraction=0.5,
         kernel_initializer="glorot_uniform",
         codebook_initializer="glorot_uniform",
+        masked_outputs: str = "zeros",
         return_indices: bool = False,
         freeze: bool = False,
         seed: int | None = None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(
+            masked_outputs=masked_outputs,
+            return_indices=return_indices,
+            freeze=freeze,
+            seed=seed,
+            **kwargs,
+        )
         self.num_bits = as_integer("num_bits", num_bits)
         check(
             num_bits <= MOST_BITS,
@@ -120,11 +132,6 @@ class SemanticHashing(keras.layers.Layer):
         )
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.codebook_initializer = keras.initializers.get(codebook_initializer)
-        self.return_indices = return_indices
-        self.freeze = freeze
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
-        self.supports_masking = True
 
     def build(self, input_shape):
         check_shape("inputs", input_shape, "(batch, ..., dim)", dim=None)
@@ -138,8 +145,11 @@ class SemanticHashing(keras.layers.Layer):
         self.zeros = self._weight(
             "zeros", shape, own_draws(self.codebook_initializer, 1)
         )
-        self.rates = self._counter("rates", (self.num_bits,), 0.5, "float32")
-        self.steps = self._counter("steps", (), 0, "int32")
+        half = keras.initializers.Constant(0.5)
+        self.rates = self._state("rates", (self.num_bits,), half)
+        self.steps = self._state("steps", (), "zeros", dtype="int32")
+        self._build_draw_seed()
+        self._build_joint_usage(2**self.num_bits)
         self.bit_usage = BitUsage(
             self.num_bits,
             running=lambda: ops.convert_to_tensor(self.rates),
@@ -150,13 +160,22 @@ class SemanticHashing(keras.layers.Layer):
     def call(self, inputs, training=None, mask=None):
         vectors, weights = self._vectors(inputs, mask)
         logits = self._logits(vectors)
-        if training and self.trainable and not self.freeze:
+        is_learning = self._is_learning(training)
+        if is_learning:
             bits = self._drawn_bits(logits, inputs)
-            self._count(bits > 0.5, weights)
         else:
             bits = discrete.hash_bits(logits, use_hard=True)
-        outputs = ops.reshape(self._read(bits), ops.shape(inputs))
-        outputs = hide(outputs, mask)
+        if self._is_counting(training):
+            ones, total = _count(bits > 0.5, weights)
+            self.bit_usage.update_state(ones, total)
+            if self.joint_usage is not None:
+                packed = packing.pack(ops.cast(bits > 0.5, "int32"), 2)[None]
+                self.joint_usage.update_state(
+                    quantization.hits(packed, 2**self.num_bits, weights)[0]
+                )
+            if is_learning:
+                self._learn(ones, total, ops.isfinite(ops.sum(logits)))
+        outputs = self._masked(self._read(bits), inputs, mask)
         if not self.return_indices:
             return outputs
         return outputs, self._packed(bits > 0.5, inputs, mask)
@@ -241,17 +260,14 @@ class SemanticHashing(keras.layers.Layer):
             ValueError: If the shape is not that of the tables, or a value is
                 not finite.
         """
-        codebook = ops.cast(codebook, self.variable_dtype)
-        check_shape(
-            "codebook",
-            codebook.shape,
+        codebook = self._checked_codebook(
+            codebook,
+            self.variable_dtype,
             "(tables, num_bits, dim)",
             tables=2,
             num_bits=self.num_bits,
             dim=self._dim if self.built else None,
         )
-        is_finite = bool(ops.all(ops.isfinite(codebook)))
-        check(is_finite, "`codebook` must be finite.", is_finite=is_finite)
         if not self.built:
             self.build((None, codebook.shape[-1]))
         self.zeros.assign(codebook[0])
@@ -261,21 +277,6 @@ class SemanticHashing(keras.layers.Layer):
         """Running share of ones of each bit, float32 `(num_bits,)`."""
         self._check_built()
         return ops.convert_to_tensor(self.rates)
-
-    def compute_mask(self, inputs, previous_mask=None):
-        if not self.return_indices:
-            return previous_mask
-        return previous_mask, previous_mask
-
-    def compute_output_shape(self, input_shape):
-        shape = tuple(input_shape)
-        return (shape, shape[:-1]) if self.return_indices else shape
-
-    def compute_output_spec(self, inputs, training=None, mask=None):
-        outputs = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
-        if not self.return_indices:
-            return outputs
-        return outputs, keras.KerasTensor(inputs.shape[:-1], dtype="int32")
 
     def get_config(self):
         return {
@@ -289,9 +290,6 @@ class SemanticHashing(keras.layers.Layer):
             "codebook_initializer": keras.initializers.serialize(
                 self.codebook_initializer
             ),
-            "return_indices": self.return_indices,
-            "freeze": self.freeze,
-            "seed": self.seed,
         }
 
     def _weight(self, name, shape, initializer):
@@ -303,21 +301,9 @@ class SemanticHashing(keras.layers.Layer):
             name=name,
         )
 
-    def _counter(self, name, shape, value, dtype):
-        return self.add_weight(
-            shape=shape,
-            initializer=keras.initializers.Constant(value),
-            dtype=dtype,
-            trainable=False,
-            autocast=False,
-            # All replicas compute the same.
-            aggregation="only_first_replica",
-            name=name,
-        )
-
-    def _vectors(self, inputs, mask):
-        check_shape("inputs", inputs.shape, "(batch, ..., dim)", dim=self._dim)
-        return flat_vectors(inputs, mask)
+    @property
+    def _usage_metric(self):
+        return self.bit_usage
 
     def _logits(self, vectors):
         dtype = wide_dtype(vectors.dtype)
@@ -326,14 +312,12 @@ class SemanticHashing(keras.layers.Layer):
         return product + ops.cast(self.bias, dtype)
 
     def _drawn_bits(self, logits, inputs):
-        seed = scheduled.draw_for_replica(self.seed_generator)
-        # Draws of their own, so that one does not change with the other.
         noise = stateless_random.normal(
-            stateless_random.fold_in(seed, 1), ops.shape(logits)
+            self._seed_for_replica(NOISE, self.steps), ops.shape(logits)
         )
         shape = ops.shape(inputs)
         chance = stateless_random.uniform(
-            stateless_random.fold_in(seed, 2), (shape[0],)
+            self._seed_for_replica(CHOICE, self.steps), (shape[0],)
         )
         fraction = scheduled.value_at(self.hard_fraction, self.steps)
         # One choice for all vectors of an example.
@@ -353,21 +337,20 @@ class SemanticHashing(keras.layers.Layer):
         packed = packing.pack(ops.cast(bits, "int32"), 2)
         return hide(ops.reshape(packed, ops.shape(inputs)[:-1]), mask, -1)
 
-    def _count(self, bits, weights):
-        bits = ops.cast(bits, "float32")
-        if weights is None:
-            weights = ops.ones_like(bits[:, 0])
-        ones, total = ops.sum(bits * weights[:, None], axis=0), ops.sum(weights)
-        self.bit_usage.update_state(ones, total)
-        ones, total = sum_over_replicas((ones, total))
+    def _learn(self, ones, total, is_finite):
+        unusable = ops.cast(ops.logical_not(is_finite), "float32")
+        ones, total, unusable = sum_over_replicas((ones, total, unusable))
+        is_finite = ops.equal(unusable, 0)
+        is_usable = ops.logical_and(is_finite, total > 0)
         change = ones / ops.maximum(total, 1.0) - self.rates
-        change = ops.where(total > 0, change * (1 - USAGE_DECAY), 0.0)
+        change = ops.where(is_usable, change * (1 - USAGE_DECAY), 0.0)
         self.rates.assign_add(change)
-        self.steps.assign_add(1)
+        self.steps.assign_add(ops.cast(is_finite, "int32"))
 
-    def _check_built(self):
-        check(
-            self.built,
-            "A layer must be built before its codebook is used.",
-            layer=self.name,
-        )
+
+def _count(bits, weights):
+    """How often each bit is 1, and of how many vectors."""
+    bits = ops.cast(bits, "float32")
+    if weights is None:
+        weights = ops.ones_like(bits[:, 0])
+    return ops.sum(bits * weights[:, None], axis=0), ops.sum(weights)

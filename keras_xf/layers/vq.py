@@ -27,11 +27,21 @@ class VQ(CodebookLayer):
         num_codes: Number of codes.
         commitment: Weight of the commitment loss. The default is the paper's,
             which found 0.1 to 2 to do as well.
+        commitment_reduction: Whether losses are the "mean" over entries, or
+            "sum_over_dim", the sum of them, as the paper has it.
+        first_batch: What the first training batch makes of the codes: "data"
+            takes vectors of it, "k_means" the means of ten rounds of Lloyd's
+            algorithm, from there on, with the hits of that batch as counts.
+            Under a strategy that is the batch of all replicas, which each step
+            then sends to all: `adapt` does without. By default they stay as
+            they were initialized, and so they do until then.
         codebook_initializer: Initializer of the codes; by default uniform in
             `+-sqrt(3 / dim)`, as in Sonnet.
+        masked_outputs: Whether outputs of what is masked are "zeros" or the
+            "inputs", as they are.
         return_indices: Whether a call returns the indices too.
         freeze: Whether the codebook stays as it is in training.
-        seed: Seed of `adapt`.
+        seed: Seed of `adapt` and of `first_batch`.
         **kwargs: `keras.layers.Layer` arguments, such as `name` and `dtype`.
 
     Call arguments:
@@ -54,12 +64,16 @@ class VQ(CodebookLayer):
     """
 
     _is_trained_by_gradient = True
+    _loss_names = ("codebook", "commitment")
 
     def __init__(
         self,
         num_codes: int,
         commitment: float = 0.25,
+        commitment_reduction: str = "mean",
+        first_batch: str | None = None,
         codebook_initializer=None,
+        masked_outputs: str = "zeros",
         return_indices: bool = False,
         freeze: bool = False,
         seed: int | None = None,
@@ -68,6 +82,9 @@ class VQ(CodebookLayer):
         super().__init__(
             num_codes,
             commitment=commitment,
+            commitment_reduction=commitment_reduction,
+            first_batch=first_batch,
+            masked_outputs=masked_outputs,
             codebook_initializer=codebook_initializer,
             return_indices=return_indices,
             freeze=freeze,
@@ -85,22 +102,24 @@ class VQ(CodebookLayer):
     def _outputs(self, vectors, parts, rows):
         return self._straight_through(parts, rows)
 
-    def _loss(self, parts, rows, weights):
+    def _losses_of(self, parts, rows, weights):
         # Of the rows themselves: what the layer returns has no gradient for
         # the codebook.
-        own = quantization.mean_square(ops.stop_gradient(parts), rows, weights)
-        return own + self._commitment_loss(parts, rows, weights)
+        own = quantization.mean_square(
+            ops.stop_gradient(parts), rows, weights, self.commitment_reduction
+        )
+        return {"codebook": own, **super()._losses_of(parts, rows, weights)}
 
-    def _learn(self, parts, chosen, weights):
-        counts, sums = self._count(parts, chosen, weights)
+    def _learn(self, parts, weights, counts, sums):
         change = (counts - self.counts) * (1 - USAGE_DECAY)
         is_usable = quantization.is_usable(counts, sums)
         self.counts.assign_add(ops.where(is_usable, change, 0.0))
 
-    def _begin(self, codes, counts=None):
-        self.codes.assign(codes)
-        ones = ops.ones_like(self.counts)
-        self.counts.assign(ones if counts is None else counts)
+    def _put(self, codes, counts, is_due):
+        if counts is None:
+            counts = ops.ones_like(self.counts)
+        self.codes.assign(ops.where(is_due, codes, self.codes))
+        self.counts.assign(ops.where(is_due, counts, self.counts))
 
     def _running_counts(self):
         return ops.convert_to_tensor(self.counts)

@@ -25,8 +25,8 @@ class VQEMA(MovingCodebookLayer):
     `freeze` is not. A batch of nothing, or with a vector that is not finite,
     changes nothing; in eager execution the latter is an error.
 
-    What is masked is in no statistic and no loss; its outputs are zeros, its
-    indices -1. The mask passes on.
+    What is masked is in no statistic and no loss; its outputs are zeros, or as
+    `masked_outputs` says, its indices -1. The mask passes on.
 
     Distances, averages and losses are computed, and the state kept, in float32
     under every policy.
@@ -35,6 +35,8 @@ class VQEMA(MovingCodebookLayer):
         num_codes: Number of codes.
         commitment: Weight of the commitment loss. The default is the paper's,
             which found 0.1 to 2 to do as well.
+        commitment_reduction: Whether losses are the "mean" over entries, or
+            "sum_over_dim", the sum of them, as the paper has it.
         decay: What is left of the averages after a step. The default is the
             paper's; the Latent Transformer has 0.999.
         epsilon: Of the Laplace smoothing, which keeps counts from zero; the
@@ -51,11 +53,23 @@ class VQEMA(MovingCodebookLayer):
             the softmax of `-|x - E|^2`: the outputs are their mean, and each
             is hit by a share. Nothing is drawn by default; Roy et al. have 5
             to 10. Indices are those of the nearest codes in any case.
+        accumulation_steps: Number of training calls whose statistics are summed
+            up, and learnt from once: that of an optimizer's
+            `gradient_accumulation_steps`. Codes begin again from vectors of the
+            last of them.
+        first_batch: What the first training batch makes of the codes: "data"
+            takes vectors of it, "k_means" the means of ten rounds of Lloyd's
+            algorithm, from there on, with the hits of that batch as counts.
+            Under a strategy that is the batch of all replicas, which each step
+            then sends to all: `adapt` does without. By default they stay as
+            they were initialized, and so they do until then.
         codebook_initializer: Initializer of the codes; by default uniform in
             `+-sqrt(3 / dim)`, as in Sonnet.
+        masked_outputs: Whether outputs of what is masked are "zeros" or the
+            "inputs", as they are.
         return_indices: Whether a call returns the indices too.
         freeze: Whether the codebook stays as it is in training.
-        seed: Seed of restarts, of samples and of `adapt`.
+        seed: Seed of restarts, samples, `adapt` and `first_batch`.
         **kwargs: `keras.layers.Layer` arguments, such as `name` and `dtype`.
 
     Call arguments:
@@ -85,13 +99,17 @@ class VQEMA(MovingCodebookLayer):
         self,
         num_codes: int,
         commitment: float = 0.25,
+        commitment_reduction: str = "mean",
         decay: float = 0.99,
         epsilon: float = 1e-5,
         ema_init: str = "ones",
         keep_unhit: bool = False,
         restart: Restart | None = None,
         samples: int = 0,
+        accumulation_steps: int = 1,
+        first_batch: str | None = None,
         codebook_initializer=None,
+        masked_outputs: str = "zeros",
         return_indices: bool = False,
         freeze: bool = False,
         seed: int | None = None,
@@ -100,12 +118,16 @@ class VQEMA(MovingCodebookLayer):
         super().__init__(
             num_codes,
             commitment=commitment,
+            commitment_reduction=commitment_reduction,
             decay=decay,
             epsilon=epsilon,
             ema_init=ema_init,
             keep_unhit=keep_unhit,
             restart=restart,
             samples=samples,
+            accumulation_steps=accumulation_steps,
+            first_batch=first_batch,
+            masked_outputs=masked_outputs,
             codebook_initializer=codebook_initializer,
             return_indices=return_indices,
             freeze=freeze,

@@ -14,14 +14,19 @@ class BitUsage(keras.metrics.Metric):
     It is 1 where each bit is as often 1 as 0, and 0 where none ever changes.
 
     A layer makes it and updates it in training, under its own name. Where
-    nothing was counted since the reset, as in evaluation, the result is that of
-    the running shares.
+    nothing was counted since the reset, as in evaluation without
+    `keras_xf.callbacks.CountInEvaluation`, the result is that of the running
+    shares.
 
     Args:
         num_bits: Number of bits.
         running: Function that returns running shares of ones `(num_bits,)`.
         name: Name of the metric.
         dtype: Of the counts; Keras's `floatx` by default.
+
+    Attributes:
+        counts_in_evaluation: Whether the layer that it belongs to counts in
+            inference, too. It is looked at when a graph is made.
 
     Example:
 
@@ -40,6 +45,7 @@ class BitUsage(keras.metrics.Metric):
     ):
         super().__init__(name=name, dtype=dtype)
         self._running = running
+        self.counts_in_evaluation = False
         self.ones = self.add_variable(
             (num_bits,), "zeros", self.dtype, name="ones"
         )

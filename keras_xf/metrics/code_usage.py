@@ -21,12 +21,13 @@ class CodeUsage(keras.metrics.Metric):
     codes' hits, by the running counts if there are any.
 
     Of a codebook in parts each is the mean over parts, with the smallest
-    perplexity of a part beside it.
+    perplexity of a part beside it; combinations are `JointUsage`'s matter.
 
     A layer makes it and updates it in training, under its own name. Where
-    nothing was counted since the reset, as in evaluation, the result is that of
-    the running counts; they never reach zero, so that all codes are active that
-    are not dead.
+    nothing was counted since the reset, as in evaluation without
+    `keras_xf.callbacks.CountInEvaluation`, the result is that of the running
+    counts; they never reach zero, so that all codes are active that are not
+    dead.
 
     Args:
         parts: Number of parts of the codebook.
@@ -35,6 +36,10 @@ class CodeUsage(keras.metrics.Metric):
         running: Function that returns running counts `(parts, num_codes)`.
         name: Name of the metric.
         dtype: Of the counts; Keras's `floatx` by default.
+
+    Attributes:
+        counts_in_evaluation: Whether the layer that it belongs to counts in
+            inference, too. It is looked at when a graph is made.
 
     Example:
 
@@ -56,6 +61,7 @@ class CodeUsage(keras.metrics.Metric):
         super().__init__(name=name, dtype=dtype)
         self.prefix = prefix
         self._running = running
+        self.counts_in_evaluation = False
         self.hits = self.add_variable(
             (parts, num_codes), "zeros", self.dtype, name="hits"
         )

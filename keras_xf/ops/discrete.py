@@ -93,6 +93,24 @@ def gumbel_noise(uniform):
     return -ops.log(-ops.log(uniform))
 
 
+def distance_logits(vectors, codes):
+    """The logits `-|x - e|^2` of codes, but for what all have in common.
+
+    Args:
+        vectors: Float tensor `(number, dim)`.
+        codes: Tensor `(num_codes, dim)` of the same dtype.
+
+    Returns:
+        Tensor `(number, num_codes)`, without `|x - mean(e)|^2`, which a softmax
+        does not see.
+    """
+    # What all codes share would cost digits.
+    center = ops.stop_gradient(ops.mean(codes, axis=0))
+    codes = codes - center
+    products = ops.matmul(vectors - center, ops.transpose(codes))
+    return 2 * products - ops.sum(codes * codes, axis=-1)
+
+
 def gumbel_softmax(logits, temperature, hard: bool = False):
     """A softmax that is the closer to one-hot, the lower its temperature.
 

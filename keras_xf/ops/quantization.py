@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_xf.ops import stateless_random
 from keras_xf.ops.nearest import nearest_codes
+from keras_xf.ops.packing import pack
 
 # So that the logarithm of no hits is finite; that of Sonnet.
 PERPLEXITY_EPSILON = 1e-10
@@ -94,14 +95,50 @@ def statistics(vectors, indices, num_codes: int, weights=None):
         Counts `(parts, num_codes)` and sums `(parts, num_codes, dim)`.
     """
     vectors = ops.cast(vectors, "float32")
-    hits = ops.ones_like(vectors[..., 0])
     if weights is not None:
-        hits = hits * weights
         vectors = vectors * weights[:, None]
     return (
-        _sum_by_code(hits[..., None], indices, num_codes)[..., 0],
+        hits(indices, num_codes, weights),
         _sum_by_code(vectors, indices, num_codes),
     )
+
+
+def hits(indices, num_codes: int, weights=None):
+    """Counts the hits of each code alone.
+
+    Args:
+        indices: Integer tensor `(parts, number)`.
+        num_codes: Number of codes of a part.
+        weights: Float tensor `(number,)`; ones by default.
+
+    Returns:
+        Counts `(parts, num_codes)`.
+    """
+    counted = ops.ones_like(indices, dtype="float32")
+    if weights is not None:
+        counted = counted * weights
+    return _sum_by_code(counted[..., None], indices, num_codes)[..., 0]
+
+
+def joint_hits(drawn, num_codes: int, weights=None):
+    """Counts the hits of each combination of codes, by its packed number.
+
+    Args:
+        drawn: Integer tensor `(samples, parts, number)`; each sample hits by
+            its share.
+        num_codes: Number of codes of a part.
+        weights: Float tensor `(number,)`; ones by default.
+
+    Returns:
+        Counts `(num_codes**parts,)`.
+    """
+    samples, parts, _ = drawn.shape
+    packed = pack(ops.transpose(drawn, (0, 2, 1)), num_codes)
+    counts = [
+        hits(packed[sample][None], num_codes**parts, weights)[0]
+        for sample in range(samples)
+    ]
+    return sum(counts) / samples
 
 
 def mean_statistics(vectors, drawn, num_codes: int, weights=None):
@@ -354,13 +391,15 @@ def k_means(vectors, codes, iterations: int, weights=None, reduce=None):
     return codes, counts
 
 
-def mean_square(vectors, codes, weights=None):
-    """Mean over vectors and their entries of the squared difference.
+def mean_square(vectors, codes, weights=None, reduction: str = "mean"):
+    """Mean over vectors of the squared difference.
 
     Args:
         vectors: Float tensor `(parts, number, dim)`.
         codes: Tensor alike.
         weights: `(number,)`; ones by default. What has none counts nothing.
+        reduction: Whether it is a "mean" over entries, too, or
+            "sum_over_dim", the sum of them.
 
     Returns:
         Float32 scalar, 0 where there is nothing.
@@ -373,7 +412,8 @@ def mean_square(vectors, codes, weights=None):
     else:
         squares = squares * weights
         total = ops.sum(weights)
-    return ops.sum(squares) / (ops.maximum(total, 1.0) * (parts * dim))
+    entries = parts * dim if reduction == "mean" else 1
+    return ops.sum(squares) / (ops.maximum(total, 1.0) * entries)
 
 
 def perplexity(counts):

@@ -19,6 +19,23 @@ def sum_over_replicas(tensors):
     return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
 
 
+def gather_over_replicas(tensor, axis: int):
+    """Puts the tensors of all replicas side by side, so that all have the same.
+
+    Args:
+        tensor: A tensor; its size along the axis may differ.
+        axis: Along which they are joined.
+
+    Returns:
+        A tensor; unchanged where there is one replica, or where the call is
+        not a replica's.
+    """
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return tensor
+    return context.all_gather(tensor, axis=axis)
+
+
 def replica_number():
     """The number of this replica, and how many there are.
 

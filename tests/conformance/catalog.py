@@ -534,6 +534,10 @@ CASES = {
             "restart": 0.5,
             "samples": -1,
             "identity_gradient": True,
+            "commitment_reduction": "none",
+            "accumulation_steps": 0,
+            "first_batch": "last",
+            "masked_outputs": "ones",
         },
         bad_shapes=((3, 7, 5), (8,)),
         exceptions=OF_CODES,
@@ -617,10 +621,20 @@ CASES = {
             "temperature": 0.0,
             "min_temperature": 0.0,
             "divergence": -1.0,
+            "logits": "cosine",
+            "masked_outputs": "ones",
         },
         bad_shapes=((3, 7, 5), (8,)),
         # Its training is random with any options.
         dropout={"temperature": 0.5},
+        exceptions=OF_NOISE,
+    ),
+    "GumbelSoftmax of distances": Case(
+        make=lambda **kwargs: layers.GumbelSoftmax(
+            **{"num_codes": 9, "logits": "distance", **kwargs}
+        ),
+        inputs={"inputs": SEQUENCE},
+        bad_shapes=((3, 7, 5), (8,)),
         exceptions=OF_NOISE,
     ),
     "GumbelSoftmax, hard, masked, with indices": Case(
@@ -1106,6 +1120,7 @@ CASES = {
             "num_bits": 32,
             "noise_stddev": -1.0,
             "hard_fraction": 1.5,
+            "masked_outputs": "ones",
         },
         bad_shapes=((3, 7, 5), (8,)),
         dropout={"noise_stddev": 1.0, "hard_fraction": 0.5},
@@ -1163,7 +1178,13 @@ CASES = {
     "VQ": Case(
         make=lambda **kwargs: layers.VQ(**{"num_codes": 9, **kwargs}),
         inputs={"inputs": SEQUENCE},
-        bad_arguments={"num_codes": 0, "commitment": -1.0},
+        bad_arguments={
+            "num_codes": 0,
+            "commitment": -1.0,
+            "commitment_reduction": "none",
+            "first_batch": "last",
+            "masked_outputs": "ones",
+        },
         bad_shapes=((3, 7, 5), (8,)),
         exceptions=OF_OWN_LOSS,
     ),
@@ -1179,7 +1200,26 @@ CASES = {
             "keep_unhit": True,
             "restart": 0.5,
             "samples": -1,
+            "commitment_reduction": "none",
+            "accumulation_steps": 0,
+            "first_batch": "last",
+            "masked_outputs": "ones",
         },
+        bad_shapes=((3, 7, 5), (8,)),
+        exceptions=OF_CODES,
+    ),
+    "VQEMA from its first batch, accumulated": Case(
+        make=lambda **kwargs: layers.VQEMA(
+            **{
+                "num_codes": 9,
+                "first_batch": "data",
+                "accumulation_steps": 2,
+                "masked_outputs": "inputs",
+                "seed": 3,
+                **kwargs,
+            }
+        ),
+        inputs={"inputs": SEQUENCE, "mask": Mask((None, None))},
         bad_shapes=((3, 7, 5), (8,)),
         exceptions=OF_CODES,
     ),

@@ -153,6 +153,17 @@ def test_commitment_draws_inputs_to_their_codes():
         )
 
 
+def test_losses_are_sums_over_entries_on_demand(make):
+    summed = built(make, commitment_reduction="sum_over_dim")
+    mean = twin(make, summed)
+    inputs, mask = normal(4, 5, 4), normal(4, 5) > -0.5
+    for layer in (summed, mean):
+        layer(inputs, mask=mask)
+    # Of four entries, in parts or not.
+    np.testing.assert_allclose(summed.losses[0], 4 * mean.losses[0], rtol=1e-6)
+    assert mean.losses[0] > 0
+
+
 def test_outputs_have_no_gradient_for_the_codebook(make):
     layer = built(make)
     inputs = normal(4, 5, 4)
@@ -522,6 +533,11 @@ def test_metrics_are_in_the_logs(make):
         inputs, inputs, validation_data=(inputs, inputs), verbose=0
     ).history
     names = {"codes_perplexity", "codes_active_codes", "codes_dead_fraction"}
+    losses = {"codes_commitment"}
+    if isinstance(layer, VQ):
+        losses.add("codes_codebook")
+    # What is minimized is their sum and the model's own loss.
+    assert np.all(logs["loss"] > sum(np.array(logs[name]) for name in losses))
     assert names <= set(logs)
     assert {f"val_{name}" for name in names} <= set(logs)
     for name in names:

@@ -86,6 +86,36 @@ def test_each_part_is_a_codebook_of_its_slices():
         )
 
 
+@pytest.mark.parametrize("samples", [0, 3])
+def test_combinations_are_counted(samples):
+    layer = DVQ(3, num_parts=2, samples=samples, seed=1, name="codes")
+    layer.set_codebook(10 * normal(2, 3, 2))
+    hits = np.zeros(9)
+    for seed in range(2):
+        inputs, mask = normal(30, 4, seed=seed), normal(30, seed=9) > -0.5
+        # So far apart that what is drawn is what is nearest.
+        indices = layer.encode(10 * inputs).numpy()[mask]
+        hits += np.bincount(indices @ [1, 3], minlength=9)
+        layer(10 * inputs, training=True, mask=mask)
+    usage = layer.joint_usage.result()
+    assert usage["codes_joint_active_codes"] == np.sum(hits > 0)
+    p = hits[hits > 0] / hits.sum()
+    np.testing.assert_allclose(
+        usage["codes_joint_perplexity"],
+        np.exp(-np.sum(p * np.log(p))),
+        rtol=0.1,
+    )
+    np.testing.assert_allclose(
+        np.sum(layer.joint_usage.hits), hits.sum(), rtol=1e-5
+    )
+    if not samples:
+        np.testing.assert_array_equal(layer.joint_usage.hits, hits)
+    # What cannot be counted is not.
+    wide = DVQ(1025, num_parts=2)
+    wide(normal(3, 4), training=True)
+    assert wide.joint_usage is None
+
+
 def test_projections_onto_slices_are_slices():
     sliced, projected = DVQ(5), DVQ(5, projected=True)
     codes = normal(2, 5, 3)

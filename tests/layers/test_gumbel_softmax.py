@@ -102,6 +102,60 @@ def test_divergence_is_the_only_loss():
     assert not plain.losses
 
 
+def test_distances_choose_the_nearest_code_or_draw_it():
+    layer = GumbelSoftmax(
+        3, logits="distance", hard=True, return_indices=True, seed=1
+    )
+    codes = np.array([[0, 0], [1, 0], [0, 9]], "float32")
+    layer.set_codebook(codes)
+    assert [v.name for v in layer.trainable_weights] == ["codes"]
+    inputs = np.full((20_000, 2), [0.4, 0], "float32")
+    np.testing.assert_array_equal(layer.encode(inputs[:5]), np.zeros(5))
+    outputs, indices = layer(inputs[:5])
+    np.testing.assert_array_equal(outputs, codes[indices])
+    _, indices = layer(inputs, training=True)
+    p = np.exp([-0.16, -0.36])
+    p /= p.sum()
+    # Three standard deviations are 0.011.
+    assert abs(np.mean(indices) - p[1]) < 0.011
+    assert np.all(np.asarray(indices) < 2)
+
+
+def test_distances_have_gradients_for_codes_and_inputs():
+    layer = built(
+        num_codes=3, logits="distance", temperature=0.7, dtype="float64"
+    )
+    # Drawn alike in each call.
+    layer.steps.assign(0)
+    inputs, factors = normal(2, 1, 6).astype("float64"), normal(2, 1, 6, seed=1)
+    codes = layer.codes.numpy()
+
+    def loss_at(inputs, codes):
+        layer.codes.assign(codes)
+        layer.steps.assign(0)
+        outputs = layer(inputs, training=True)
+        return tf.reduce_sum(outputs * factors)
+
+    variable = tf.constant(inputs)
+    with tf.GradientTape() as tape:
+        tape.watch(variable)
+        loss = loss_at(variable, codes)
+    of_inputs, of_codes = tape.gradient(loss, [variable, layer.codes.value])
+    step = normal(*codes.shape, seed=3)
+    for scale, array in ((1e-2, codes),):
+        plus = loss_at(inputs, array + scale * step)
+        minus = loss_at(inputs, array - scale * step)
+        np.testing.assert_allclose(
+            (plus - minus) / (2 * scale), np.sum(of_codes * step), rtol=2e-3
+        )
+    step, scale = normal(2, 1, 6, seed=4), 1e-4
+    plus = loss_at(inputs + scale * step, codes)
+    minus = loss_at(inputs - scale * step, codes)
+    np.testing.assert_allclose(
+        (plus - minus) / (2 * scale), np.sum(of_inputs * step), rtol=1e-3
+    )
+
+
 def test_temperature_follows_its_schedule_to_the_least():
     schedule = keras.optimizers.schedules.ExponentialDecay(2.0, 1, 0.5)
     layer = built(temperature=schedule, min_temperature=0.3)

@@ -185,6 +185,25 @@ def test_metric_is_the_entropy_of_bits():
     np.testing.assert_allclose(layer.bit_usage.result(), 0.5, rtol=1e-6)
 
 
+def test_combinations_of_bits_are_counted():
+    layer = built(2, 2, noise_stddev=0.0, name="bits", return_indices=True)
+    layer.kernel.assign(np.eye(2))
+    inputs = np.array([[1, 1], [-1, 1], [1, 1], [1, -1]], "float32")
+    mask = np.array([True, True, True, False])
+    layer(inputs, training=True, mask=mask)
+    usage = layer.joint_usage.result()
+    assert usage["bits_joint_active_codes"] == 2
+    p = np.array([2, 1]) / 3
+    np.testing.assert_allclose(
+        usage["bits_joint_perplexity"],
+        np.exp(-np.sum(p * np.log(p))),
+        rtol=1e-6,
+    )
+    np.testing.assert_array_equal(layer.joint_usage.hits, [0, 0, 1, 2])
+    # A billion combinations are not counted.
+    assert built(30, 2).joint_usage is None
+
+
 def test_learns_to_send_what_it_is_given():
     keras.utils.set_random_seed(1)
     inputs = np.eye(4, dtype="float32")[np.arange(64) % 4] * 3

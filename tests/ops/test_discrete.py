@@ -158,6 +158,20 @@ def test_the_largest_is_drawn_by_its_probability():
     assert np.sum((found - expected) ** 2 / expected) < 16.3
 
 
+def test_distances_are_logits():
+    random = np.random.default_rng(0)
+    # What all share is large.
+    vectors = (100 + random.normal(size=(50, 3))).astype("float32")
+    codes = (100 + random.normal(size=(7, 3))).astype("float32")
+    found = np.asarray(discrete.distance_logits(vectors, codes), "float64")
+    wide = vectors.astype("float64")[:, None] - codes.astype("float64")
+    expected = -np.sum(wide**2, axis=-1)
+    # Up to a number of each vector's own.
+    difference = found - expected
+    difference -= difference.mean(-1, keepdims=True)
+    np.testing.assert_allclose(difference, 0, atol=1e-4)
+
+
 def test_temperature_goes_from_one_hot_to_uniform():
     logits = np.random.default_rng(0).normal(size=(50, 6)).astype("float32")
     one_hot = np.eye(6)[logits.argmax(-1)]

@@ -1,0 +1,139 @@
+r"""Draws how many codes autoencoders use, and how well they read them.
+
+Usage:
+
+    python -m benchmarks.index_collapse_plot
+
+Reads what `benchmarks.index_collapse` recorded, the latest of each bottleneck
+and data, and prints a table of each kind of data.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.results import read_results
+from keras_xf.checks import check
+from keras_xf.files import atomic_file
+from keras_xf.launch import launch
+from keras_xf.launch import option
+
+# Of each kind of data how its loss is told, and the number that makes it so.
+LOSSES = {
+    "patches": ("squared error / variance", 1.0),
+    "bytes": ("bits per byte", 1 / math.log(2)),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of the program."""
+
+    results: str = option(
+        "JSON lines of `benchmarks.index_collapse`.",
+        "benchmarks/results/index_collapse.jsonl",
+    )
+    plot: str = option("The picture.", "benchmarks/results/index_collapse.png")
+
+
+def draw(options: Options) -> None:
+    """Prints the tables and draws the lines."""
+    kinds = {kind: {} for kind in LOSSES}
+    for record in read_results(options.results):
+        kinds[record["data"]][record["bottleneck"]] = record
+    kinds = {kind: [*each.values()] for kind, each in kinds.items() if each}
+    check(
+        kinds,
+        "`results` must hold an autoencoder's record.",
+        results=options.results,
+    )
+    for kind, records in kinds.items():
+        print(f"{kind}\n\n{collapse_table(records)}\n")
+    plot_collapse(kinds, options.plot)
+
+
+def collapse_table(records: Sequence[dict]) -> str:
+    """Formats records of one kind of data.
+
+    Args:
+        records: Records as `benchmarks.index_collapse` appends them.
+
+    Returns:
+        A Markdown table, at the last steps that all have and at the end.
+    """
+    kind = records[0]["data"]
+    told, factor = LOSSES[kind]
+    common = set.intersection(
+        *({row["step"] for row in record["history"]} for record in records)
+    )
+    steps = max(common)
+    figures = ["active", "perplexity", told]
+    if kind == "bytes":
+        figures.append("bytes right")
+    names = ["bottleneck"]
+    names += [f"{name}, {steps} steps" for name in figures]
+    names += [*figures, "steps", "ms a step"]
+    lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
+    for record in records:
+        history = record["history"]
+        (early,) = (row for row in history if row["step"] == steps)
+        last = history[-1]
+        cells = [record["bottleneck"].replace("_", " ")]
+        for row in (early, last):
+            cells += [
+                f"{100 * row['active_fraction']:.1f} %",
+                f"{row['perplexity']:,.0f}",
+                f"{factor * row['loss']:.3f}",
+            ]
+            if kind == "bytes":
+                cells.append(f"{100 * row['accuracy']:.1f} %")
+        each = 1000 * last["seconds"] / last["step"]
+        cells += [str(last["step"]), f"{each:.0f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def plot_collapse(kinds: dict[str, Sequence[dict]], path: str | Path) -> None:
+    """Draws a line for each bottleneck, a row for each kind of data.
+
+    Args:
+        kinds: Records by the kind of data.
+        path: The `.png` file.
+    """
+    # Here, since it is an extra that nothing else needs.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 4 * len(kinds)), layout="constrained")
+    rows = figure.subplots(len(kinds), 3, squeeze=False)
+    for (kind, records), row in zip(kinds.items(), rows, strict=True):
+        told, factor = LOSSES[kind]
+        for axes, name, title, scale in zip(
+            row,
+            ("active_fraction", "perplexity", "loss"),
+            ("codes in use, percent", "joint perplexity", told),
+            (100.0, 1.0, factor),
+            strict=True,
+        ):
+            for record in records:
+                history = record["history"]
+                axes.plot(
+                    [each["step"] for each in history],
+                    [scale * each[name] for each in history],
+                    marker=".",
+                    linestyle="--"
+                    if "restart" in record["bottleneck"]
+                    else "-",
+                    label=record["bottleneck"].replace("_", " "),
+                )
+            axes.set(title=f"{kind}: {title}", xlabel="steps", xscale="log")
+            if name != "active_fraction":
+                axes.set_yscale("log")
+            axes.grid(alpha=0.3)
+    rows[0, 0].legend(fontsize="small")
+    with atomic_file(path) as aside:
+        figure.savefig(aside, dpi=110)
+
+
+if __name__ == "__main__":
+    launch(Options, draw)

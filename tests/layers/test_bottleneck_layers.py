@@ -1,0 +1,189 @@
+"""What all layers of discrete latents have in common.
+
+What those with a codebook have in common is in test_codebook_layers, what
+every layer owes in tests/conformance.
+"""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_xf.layers import DVQ
+from keras_xf.layers import VQ
+from keras_xf.layers import VQEMA
+from keras_xf.layers import GumbelSoftmax
+from keras_xf.layers import Restart
+from keras_xf.layers import SemanticHashing
+
+MAKERS = {
+    "VQ": lambda **kwargs: VQ(6, **kwargs),
+    "VQEMA": lambda **kwargs: VQEMA(6, **kwargs),
+    "DVQ": lambda **kwargs: DVQ(6, projected=True, **kwargs),
+    "GumbelSoftmax": lambda **kwargs: GumbelSoftmax(6, **kwargs),
+    "SemanticHashing": lambda **kwargs: SemanticHashing(6, **kwargs),
+}
+# Those whose training is random.
+RANDOM = {
+    "VQEMA, samples, accumulated": lambda: VQEMA(
+        6, samples=2, accumulation_steps=2, restart=Restart(threshold=0.9)
+    ),
+    "VQ, first batch": lambda: VQ(6, first_batch="k_means"),
+    "GumbelSoftmax": lambda: GumbelSoftmax(
+        6,
+        temperature=keras.optimizers.schedules.ExponentialDecay(2.0, 1, 0.8),
+        divergence=0.1,
+    ),
+    "GumbelSoftmax, distance": lambda: GumbelSoftmax(6, logits="distance"),
+    "SemanticHashing": lambda: SemanticHashing(6),
+}
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+@pytest.mark.parametrize(
+    ("maker", "way"),
+    [
+        *((maker, "file") for maker in RANDOM),
+        ("SemanticHashing", "weights"),
+        ("SemanticHashing", "checkpoint"),
+    ],
+)
+def test_training_that_goes_on_draws_what_it_would_have_drawn(
+    maker, way, tmp_path
+):
+    def new_model():
+        model = keras.Sequential(
+            [keras.Input((5, 4)), keras.layers.Dense(4), RANDOM[maker]()]
+        )
+        model.compile(keras.optimizers.Adam(0.01), "mse")
+        # An optimizer's own state is loaded where it has been made.
+        model.optimizer.build(model.trainable_variables)
+        return model
+
+    def train(model, seeds):
+        for seed in seeds:
+            inputs = normal(8, 5, 4, seed=seed)
+            model.train_on_batch(inputs, inputs)
+
+    model = new_model()
+    if maker == "VQ, first batch":
+        # The seed itself has to be kept, too.
+        seeds = (0, 0, 3)
+    else:
+        train(model, range(3))
+        seeds = (0, 3, 5)
+    if way == "file":
+        model.save(tmp_path / "model.keras")
+        other = keras.saving.load_model(tmp_path / "model.keras")
+    elif way == "weights":
+        model.save_weights(tmp_path / "model.weights.h5")
+        other = new_model()
+        other.load_weights(tmp_path / "model.weights.h5")
+    else:
+        tf.train.Checkpoint(model=model).write(str(tmp_path / "model"))
+        other = new_model()
+        tf.train.Checkpoint(model=other).read(
+            str(tmp_path / "model")
+        ).expect_partial()
+    # Unlike a seed generator's, whose state Keras does not save.
+    train(model, range(*seeds[1:]))
+    train(other, range(*seeds[1:]))
+    for a, b in zip(other.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy(), a.path)
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_masked_inputs_pass_through_on_demand(maker, policy):
+    layer = MAKERS[maker](
+        masked_outputs="inputs", return_indices=True, dtype=policy, seed=1
+    )
+    layer.build((4, 5, 4))
+    inputs = tf.cast(normal(4, 5, 4), layer.compute_dtype)
+    mask = np.arange(5) < np.full((4, 1), 3)
+    for training in (False, True):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs, indices = layer(inputs, training=training, mask=mask)
+            loss = tf.reduce_sum(outputs[:, 3:] ** 2)
+        np.testing.assert_array_equal(outputs[:, 3:], inputs[:, 3:])
+        assert np.all(indices[:, 3:] == -1) and np.all(indices[:, :3] >= 0)
+        assert np.any(outputs[:, :3] != inputs[:, :3])
+        gradient = tape.gradient(loss, inputs)
+        np.testing.assert_array_equal(gradient[:, 3:], 2 * inputs[:, 3:])
+        assert np.all(gradient[:, :3] == 0)
+    again = type(layer).from_config(layer.get_config())
+    assert again.masked_outputs == "inputs"
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_what_is_not_finite_is_seen_and_not_learnt(maker):
+    layer = MAKERS[maker](seed=1)
+    layer.build((4, 5, 4))
+    inputs = normal(4, 5, 4)
+    layer(inputs, training=True)
+    before = [variable.numpy() for variable in layer.weights]
+    inputs[1, 2, 3] = np.nan
+    for jit_compile in (False, True):
+        for training in (False, True):
+            # An error cannot be raised there.
+            call = tf.function(layer, jit_compile=jit_compile)
+            outputs = call(tf.constant(inputs), training=training).numpy()
+            assert np.any(np.isnan(outputs[1, 2])), "nobody would notice"
+            assert np.all(np.isfinite(np.delete(outputs, 1, axis=0)))
+            for variable, value in zip(layer.weights, before, strict=True):
+                np.testing.assert_array_equal(
+                    variable.numpy(), value, variable.path
+                )
+
+
+@pytest.mark.parametrize("maker", ["GumbelSoftmax", "SemanticHashing"])
+def test_no_replica_learns_where_one_has_what_is_not_finite(maker, strategy):
+    with strategy.scope():
+        layer = MAKERS[maker](seed=1)
+        layer.build((4, 4))
+    before = [variable.numpy() for variable in layer.weights]
+
+    def run():
+        number = tf.distribute.get_replica_context().replica_id_in_sync_group
+        inputs = tf.where(tf.equal(number, 1), np.nan, 1.0) * tf.ones((4, 4))
+        layer(inputs, training=True)
+
+    tf.function(strategy.run)(run)
+    for variable, value in zip(layer.weights, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value, variable.path)
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_nothing_is_drawn_or_assigned_in_graphs_of_inference(maker):
+    layer = MAKERS[maker](return_indices=True)
+    spec = tf.TensorSpec((None, 5, 4))
+    layer.build(spec.shape)
+    indices = layer.encode(normal(2, 5, 4))
+    of_indices = tf.TensorSpec((None, *indices.shape[1:]), "int32")
+    ops = set()
+    for function, signature in (
+        (lambda x: layer(x, training=False), spec),
+        (layer.encode, spec),
+        (layer.decode_from_indices, of_indices),
+    ):
+        concrete = tf.function(function).get_concrete_function(signature)
+        graph = concrete.graph.as_graph_def()
+        # With all functions that are called in it.
+        bodies = (graph.node, *(f.node_def for f in graph.library.function))
+        ops |= {node.op for body in bodies for node in body}
+    assert "ReadVariableOp" in ops, "looked at nothing"
+    assert not [op for op in ops if "Assign" in op or "Random" in op]
+
+
+def test_rejects_other_masked_outputs():
+    for make in MAKERS.values():
+        with pytest.raises(ValueError) as error:
+            make(masked_outputs="ones")
+        assert str(error.value) == (
+            "`masked_outputs` must be one of ('zeros', 'inputs'). "
+            "Received: masked_outputs='ones'."
+        )
