@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.collapse_models import BOTTLENECKS
 from benchmarks.results import read_results
 from keras_xf.checks import check
 from keras_xf.files import atomic_file
@@ -42,7 +43,11 @@ def draw(options: Options) -> None:
     kinds = {kind: {} for kind in LOSSES}
     for record in read_results(options.results):
         kinds[record["data"]][record["bottleneck"]] = record
-    kinds = {kind: [*each.values()] for kind, each in kinds.items() if each}
+    kinds = {
+        kind: [each[name] for name in BOTTLENECKS if name in each]
+        for kind, each in kinds.items()
+        if each
+    }
     check(
         kinds,
         "`results` must hold an autoencoder's record.",
@@ -106,6 +111,10 @@ def plot_collapse(kinds: dict[str, Sequence[dict]], path: str | Path) -> None:
 
     figure = Figure(figsize=(13, 4 * len(kinds)), layout="constrained")
     rows = figure.subplots(len(kinds), 3, squeeze=False)
+    # The ten colors of matplotlib, and one more.
+    colors = dict(
+        zip(BOTTLENECKS, [*(f"C{n}" for n in range(10)), "black"], strict=True)
+    )
     for (kind, records), row in zip(kinds.items(), rows, strict=True):
         told, factor = LOSSES[kind]
         for axes, name, title, scale in zip(
@@ -120,6 +129,7 @@ def plot_collapse(kinds: dict[str, Sequence[dict]], path: str | Path) -> None:
                 axes.plot(
                     [each["step"] for each in history],
                     [scale * each[name] for each in history],
+                    color=colors[record["bottleneck"]],
                     marker=".",
                     linestyle="--"
                     if "restart" in record["bottleneck"]

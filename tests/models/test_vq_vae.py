@@ -466,7 +466,8 @@ def test_float64_stays_float64():
         (
             {"bottleneck": "vq", "bottleneck_options": {"decay": 0.9}},
             "`bottleneck_options` of vq must be of ('commitment', "
-            "'codebook_initializer', 'freeze'). Received: "
+            "'commitment_reduction', 'first_batch', 'codebook_initializer', "
+            "'masked_outputs', 'freeze'). Received: "
             "bottleneck_options=['decay'].",
         ),
         (
