@@ -8,11 +8,9 @@ import numpy as np
 from apps.images.autoencoder import Autoencoder
 from apps.images.code_use import code_use
 
-# Layers count in training alone: what they call theirs in the validation are
-# running counts of the training.
-_OF_THE_TRAINING = re.compile(
-    r"val_.*(perplexity|active_codes|dead_fraction|bit_entropy)"
-)
+# Layers count in training alone: what they call theirs in the validation is
+# that of the training, or NaN.
+_OF_LAYERS = re.compile(r"val_(top_|bottom_)?codes_.*")
 
 
 class ValidatedCodeUse(keras.callbacks.Callback):
@@ -35,7 +33,7 @@ class ValidatedCodeUse(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if self._autoencoder is None:
             self._autoencoder = Autoencoder(self.model, self.batch_size)
-        for name in [*filter(_OF_THE_TRAINING.fullmatch, logs)]:
+        for name in [*filter(_OF_LAYERS.fullmatch, logs)]:
             del logs[name]
         codes = self._autoencoder.encode(self.images)
         uses = code_use(codes, self._autoencoder.num_codes)

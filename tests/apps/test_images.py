@@ -226,10 +226,9 @@ def assert_same_weights(model, expected):
         np.testing.assert_allclose(weight, other, rtol=1e-3, atol=1e-4)
 
 
+# Two levels take as long, and tell no more.
+@pytest.mark.parametrize("case", ["one"], indirect=True, scope="module")
 def test_a_run_that_was_cut_off_ends_the_same(case, options, result, tmp_path):
-    if case == "two":
-        # It takes as long, and tells no more.
-        return
     run_dir = tmp_path / "run"
     shutil.copytree(options.run_dir, run_dir)
     shutil.rmtree(run_dir / "checkpoints" / "120")
@@ -316,11 +315,11 @@ def test_the_prior_has_learned_and_holds_all_that_is_needed(
         assert (folder / "classes.txt").read_text() == "across\ndown\n"
 
 
+# Two levels take as long, and tell no more.
+@pytest.mark.parametrize("case", ["one"], indirect=True, scope="module")
 def test_a_prior_that_was_cut_off_ends_the_same(
     case, prior_options, prior_result, tmp_path
 ):
-    if case == "two":
-        return
     run_dir = tmp_path / "prior"
     shutil.copytree(prior_options.run_dir, run_dir)
     shutil.rmtree(run_dir / "checkpoints" / "200")
