@@ -105,7 +105,7 @@ def train_prior(options: Options) -> Result:
     autoencoder = load_autoencoder(options.autoencoder_dir, "autoencoder_dir")
     parts = _read(options, autoencoder)
     codes, validation = parts["train"], parts.get("validation")
-    classes = _classes(options, codes)
+    classes = _classes(options, parts)
     check(
         len(codes) >= options.batch_size,
         "`codes` must be those of `batch_size` images.",
@@ -195,10 +195,10 @@ def _read(options, autoencoder: Autoencoder) -> dict[str, Codes]:
     }
 
 
-def _classes(options, codes):
+def _classes(options, parts):
     if not options.class_conditional:
         return []
-    classes = classes_of(codes.labels or ())
+    classes = classes_of(parts["train"].labels or ())
     check(
         len(classes) >= 2,
         "`class_conditional` must be off unless images have labels of two "
@@ -206,6 +206,19 @@ def _classes(options, codes):
         class_conditional=options.class_conditional,
         labels=classes,
     )
+    if "validation" in parts:
+        labels = parts["validation"].labels
+        unknown = sorted(set(labels or ()) - set(classes))
+        check(
+            labels is not None and not unknown,
+            "`class_conditional` must be off unless the images to validate on "
+            "have labels, all of them among those to learn from.",
+            class_conditional=options.class_conditional,
+            split="validation",
+            has_labels=labels is not None,
+            unknown=unknown,
+            known=classes,
+        )
     return classes
 
 

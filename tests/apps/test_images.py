@@ -346,6 +346,7 @@ def test_what_is_evaluated_is_what_was_validated(
         printed[run_dir] = json.loads(capsys.readouterr().out)
     alone, both = printed.values()
     assert alone["images"] == 37
+    assert 0 < alone["pixel_entropy_bits_per_dim"] < 8
     best = min(result.history, key=lambda row: row["val_mse"])
     assert alone["mse"] == pytest.approx(best["val_mse"], rel=1e-4)
     assert alone["relative_mse"] == pytest.approx(
@@ -596,6 +597,24 @@ def test_a_conditional_prior_needs_labels(options, result, tmp_path):
         "`class_conditional` must be off unless images have labels of two "
         "classes or more. Received: class_conditional=True, labels=[]."
     )
+    # Nor if those to validate on have none, or others.
+    validated = dataclasses.replace(
+        given, validation_codes=str(tmp_path / "validation.npz")
+    )
+    dataclasses.replace(codes, labels=["a", "b"] * 10).save(given.codes)
+    for labels, unknown in ((None, []), (["a", "c"] * 10, ["c"])):
+        dataclasses.replace(codes, labels=labels).save(
+            validated.validation_codes
+        )
+        with pytest.raises(ValueError) as error:
+            train_prior.train_prior(validated)
+        assert str(error.value) == (
+            "`class_conditional` must be off unless the images to validate on "
+            "have labels, all of them among those to learn from. Received: "
+            f"class_conditional=True, split='validation', "
+            f"has_labels={labels is not None}, unknown={unknown}, "
+            "known=['a', 'b']."
+        )
     # An index that the autoencoder has no code for.
     name = min(codes.arrays)
     codes.arrays[name][3, 0, 0] = 16
