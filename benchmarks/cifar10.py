@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_xf.checks import check
 from keras_xf.files import atomic_file
+from keras_xf.files import sha256
 
 
 def read_cifar10(archive: str | Path, cache: str | Path) -> Path:
@@ -16,16 +17,17 @@ def read_cifar10(archive: str | Path, cache: str | Path) -> Path:
     Args:
         archive: A `.tar.xz` of files `<split>/<class>/<number>.jpg`, all of
             one size.
-        cache: The `.npy` file to write; left alone if it is there.
+        cache: Folder for the `.npy` file to write, which has part of the
+            archive's SHA-256 in its name; left alone if it is there.
 
     Returns:
-        `cache`, which holds uint8 `(number, height, width, channels)` in the
+        The file, which holds uint8 `(number, height, width, channels)` in the
         order of the files' names.
 
     Raises:
         ValueError: If there is no image in the archive.
     """
-    cache = Path(cache)
+    cache = Path(cache) / f"images_{sha256(Path(archive))[:16]}.npy"
     if cache.exists():
         return cache
     with tarfile.open(archive) as files:

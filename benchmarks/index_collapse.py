@@ -82,6 +82,16 @@ class Options:
             value = getattr(self, name)
             check(value > 0, f"`{name}` must be positive.", **{name: value})
         check(
+            self.test_vectors > 0
+            and (
+                self.test_vectors < 2 * JUDGED_AT_ONCE
+                or self.test_vectors % JUDGED_AT_ONCE == 0
+            ),
+            f"`test_vectors` must be positive, and a multiple of "
+            f"{JUDGED_AT_ONCE} where they are {2 * JUDGED_AT_ONCE} or more.",
+            test_vectors=self.test_vectors,
+        )
+        check(
             (self.train_images is None) == (self.test_images is None),
             "`train_images` and `test_images` must be given together.",
             train_images=self.train_images,
@@ -182,7 +192,7 @@ def judge(judge_batch, held_out) -> dict:
 
     Args:
         judge_batch: Function of a batch, as `Autoencoder.judge`.
-        held_out: The vectors, a multiple of 4096 of them or fewer.
+        held_out: The vectors: fewer than 8192, or a multiple of 4096.
 
     Returns:
         `active_fraction` of all codes, joint `perplexity`, `loss` and
@@ -223,6 +233,9 @@ def _fingerprint(options, kind):
     names = ("train_steps", "max_seconds", "batch_size", "learning_rate")
     names += ("seed", "test_vectors", "judgements")
     values = {name: getattr(options, name) for name in names}
+    # Early records are all of compiled steps, and do not say so.
+    if not options.xla:
+        values["xla"] = False
     for name in own[kind]:
         value = getattr(options, name)
         # The file's name: where it lies does not matter.

@@ -5,7 +5,8 @@ Usage:
     python -m benchmarks.index_collapse_plot
 
 Reads what `benchmarks.index_collapse` recorded, the latest of each bottleneck
-and data, and prints a table of each kind of data.
+and data, and prints a table of each kind of data. Of each kind, records whose
+options are not those of the last one are passed over.
 """
 
 import dataclasses
@@ -40,9 +41,12 @@ class Options:
 
 def draw(options: Options) -> None:
     """Prints the tables and draws the lines."""
+    recorded = read_results(options.results)
+    last = {record["data"]: record["fingerprint"] for record in recorded}
     kinds = {kind: {} for kind in LOSSES}
-    for record in read_results(options.results):
-        kinds[record["data"]][record["bottleneck"]] = record
+    for record in recorded:
+        if record["fingerprint"] == last[record["data"]]:
+            kinds[record["data"]][record["bottleneck"]] = record
     kinds = {
         kind: [each[name] for name in BOTTLENECKS if name in each]
         for kind, each in kinds.items()

@@ -56,6 +56,8 @@ PUBLISHED = [
     (10000, 0.056, 326),
 ]
 STOPPED = 75
+# Of the settings, what tells where a run is.
+_PLACES = ("images", "run_dir")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,12 +96,13 @@ class TrainingError(ProgramError):
 def compare(options: Options) -> None:
     """Trains what is not recorded yet, then tells and draws all that is."""
     if options.archive is not None:
-        cache = Path(options.runs_dir).resolve() / "images.npy"
-        images = np.load(read_cifar10(options.archive, cache), mmap_mode="r")
+        folder = Path(options.runs_dir).resolve()
+        path = read_cifar10(options.archive, folder)
+        images = np.load(path, mmap_mode="r")
         # Of all values, as the notebook has it.
         variance = float(np.var(images / np.float32(255), dtype="float64"))
         for name in options.contestants:
-            settings = _settings(name, options, str(cache), variance)
+            settings = _settings(name, options, str(path), variance)
             if _find(options.results, settings) is None:
                 append_results(options.results, [_train(settings)])
     records = latest_records(options.results)
@@ -110,16 +113,26 @@ def compare(options: Options) -> None:
 def latest_records(results: str | Path) -> list[dict]:
     """The last record of each contestant, in the order of `CONTESTANTS`.
 
+    Records whose training was another one than that of the last record, longer
+    or with another seed, are passed over.
+
     Raises:
         ValueError: If there is none.
     """
-    exists = Path(results).exists()
+    records = read_results(results) if Path(results).exists() else []
+    check(records, "`results` must hold a training.", results=str(results))
     found = {
         record["settings"]["contestant"]: record
-        for record in (read_results(results) if exists else [])
+        for record in records
+        if _training(record) == _training(records[-1])
     }
-    check(found, "`results` must hold a training.", results=str(results))
     return [found[name] for name in CONTESTANTS if name in found]
+
+
+def _training(record):
+    """What contestants must have in common to be compared."""
+    names = ("steps", "batch_size", "learning_rate", "seed")
+    return [record["settings"].get(name) for name in names]
 
 
 def curve_table(records: list[dict]) -> str:
@@ -243,7 +256,10 @@ def _train(settings):
     if code:
         raise TrainingError(f"{name} ended with exit code {code}.")
     return {
-        "settings": settings,
+        # Wherever it was run.
+        "settings": {
+            key: value for key, value in settings.items() if key not in _PLACES
+        },
         "time": datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
         "machine": machine,
         "versions": json.loads((run_dir / "versions.json").read_text()),
@@ -255,8 +271,8 @@ def _find(results, settings):
     """The latest record of exactly these settings, or None."""
     if not Path(results).exists():
         return None
-    # Wherever it was run.
-    places = dict.fromkeys(("images", "run_dir"))
+    # Early records have places, too.
+    places = dict.fromkeys(_PLACES)
     for record in reversed(read_results(results)):
         if {**record["settings"], **places} == {**settings, **places}:
             return record

@@ -38,8 +38,17 @@ def write_names(path: str | Path, names: Iterable[str]) -> None:
     Args:
         path: The file, in UTF-8. Its folder is made where it is missing.
         names: Names without ends of lines.
+
+    Raises:
+        ValueError: If a name has one.
     """
-    path = Path(path)
+    path, names = Path(path), list(names)
+    for name in names:
+        if {"\n", "\r"} & set(name):
+            # Nothing is below this module, `check` neither.
+            raise ValueError(
+                f"`names` must not have ends of lines. Received: name={name!r}."
+            )
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as aside:
         aside.write_bytes("".join(f"{name}\n" for name in names).encode())

@@ -12,6 +12,7 @@ from apps.training import RunDirectory
 from apps.training.model_file import load_model
 from keras_xf import models
 from keras_xf.checks import check
+from keras_xf.files import sha256
 
 
 class Autoencoder:
@@ -20,14 +21,22 @@ class Autoencoder:
     Args:
         model: A model of `keras_xf.models.build_vq_vae`.
         batch_size: Images at once.
+        sha256: Of its `model.keras`, if it was loaded.
 
     Attributes:
+        sha256: The same.
         image_shape: Height, width and channels.
         code_shapes: Height and width of the codes by name.
         num_codes: How many codes there are, by name.
     """
 
-    def __init__(self, model: keras.Model, batch_size: int = 64):
+    def __init__(
+        self,
+        model: keras.Model,
+        batch_size: int = 64,
+        sha256: str | None = None,
+    ):
+        self.sha256 = sha256
         encoder = models.vq_vae_encoder(model)
         decoder = models.vq_vae_decoder(model)
         self.image_shape = tuple(model.inputs[0].shape[1:])
@@ -85,11 +94,22 @@ def load_autoencoder(
         batch_size: Images at once.
 
     Raises:
-        ValueError: If it does not hold a trained autoencoder.
+        ValueError: If it does not hold a trained autoencoder, or one that is
+            replaced meanwhile.
     """
     run = RunDirectory(folder)
     check_autoencoder(run, flag)
-    return Autoencoder(load_model(run.model, flag), batch_size)
+    before = sha256(run.model)
+    model = load_model(run.model, flag)
+    after = sha256(run.model)
+    check(
+        before == after,
+        f"`{flag}` must hold an autoencoder that is not in training.",
+        **{flag: str(run.path)},
+        before=before,
+        after=after,
+    )
+    return Autoencoder(model, batch_size, after)
 
 
 def check_autoencoder(run: RunDirectory, flag: str) -> None:

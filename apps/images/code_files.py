@@ -89,6 +89,8 @@ def read_codes(
     except (
         *(OSError, EOFError, ValueError, KeyError, AttributeError, TypeError),
         *(zipfile.BadZipFile, zlib.error, NotImplementedError),
+        # A header may claim any size.
+        MemoryError,
     ) as error:
         check(
             False,

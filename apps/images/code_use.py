@@ -10,7 +10,7 @@ from keras_xf.metrics.code_usage import DEAD_FRACTION
 def code_use(
     codes: Mapping[str, np.ndarray], num_codes: Mapping[str, int]
 ) -> dict[str, dict[str, float]]:
-    """Counts codes, the same as `keras_xf.metrics.CodeUsage` does in training.
+    """Counts codes, as `keras_xf.metrics.CodeUsage` does in training.
 
     Codes of several parts, or of bits, count as one number here: the joint
     perplexity, not the mean over parts.
@@ -22,8 +22,11 @@ def code_use(
     Returns:
         By name: `perplexity`, the exponential of the entropy of the codes;
         `active_codes`, those with any hit; `dead_fraction`, the part of all
-        codes with less than 3 % of the mean of all codes' hits. Few images hit
-        few codes: 100 places can have no perplexity above 100.
+        codes with less than 3 % of the mean of all codes' hits: hits of these
+        images alone, where that of a training is by the codebook's running
+        counts, if it has any. Few images hit few codes: 100 places can have no
+        perplexity above 100, and of 1000 codes 900 are dead then, whatever the
+        codebook is like.
     """
     return {name: _use(codes[name], num_codes[name]) for name in codes}
 

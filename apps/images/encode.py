@@ -20,10 +20,8 @@ from absl import logging
 from apps.images.autoencoder import Autoencoder
 from apps.images.code_files import Codes
 from apps.images.picture_options import PictureOptions
-from apps.training import RunDirectory
 from keras_xf.checks import check
 from keras_xf.data.labeled_images import LabeledImages
-from keras_xf.files import sha256
 from keras_xf.launch import launch
 from keras_xf.launch import option
 
@@ -62,7 +60,7 @@ def encode(options: Options) -> Path:
     Raises:
         ValueError: If the run directory or a file is missing or wrong.
     """
-    codes = encode_images(options.load(), options.read(), options.run_dir)
+    codes = encode_images(options.load(), options.read())
     path = options.output or (
         Path(options.run_dir) / "codes" / f"{options.split}.npz"
     )
@@ -71,20 +69,15 @@ def encode(options: Options) -> Path:
     return Path(path)
 
 
-def encode_images(
-    autoencoder: Autoencoder, images: LabeledImages, folder: str | Path
-) -> Codes:
+def encode_images(autoencoder: Autoencoder, images: LabeledImages) -> Codes:
     """Encodes images, and notes by which autoencoder.
 
     Args:
-        autoencoder: The autoencoder.
+        autoencoder: The autoencoder, of `load_autoencoder`.
         images: The images.
-        folder: Where it was loaded from.
     """
     return Codes(
-        autoencoder.encode(images.images),
-        images.labels,
-        sha256(RunDirectory(folder).model),
+        autoencoder.encode(images.images), images.labels, autoencoder.sha256
     )
 
 

@@ -55,7 +55,7 @@ class ImageOptions:
         0.1,
     )
     image_size: int | None = option(
-        "Scale the shorter side of all images to this and cut out the middle; "
+        "Cut the middle out of all images and scale it to this width; "
         "images as they are if none.",
         None,
     )
@@ -149,7 +149,8 @@ class ImageOptions:
             check(
                 is_in.any(),
                 f"`train_images` must be enough for a part of "
-                f"`{split}_fraction`.",
+                f"`{split}_fraction`; there is none with "
+                f"--{split}_fraction=0.",
                 images=len(places),
                 **{f"{split}_fraction": fraction},
             )
@@ -158,7 +159,8 @@ class ImageOptions:
         check(
             is_left.any(),
             "`train_images` must be enough to keep some for validation and "
-            "testing.",
+            "testing; none are kept with --validation_fraction=0 and "
+            "--test_fraction=0.",
             images=len(places),
         )
         return {"train": images.take(is_left), **parts}

@@ -9,6 +9,7 @@ from apps.images.autoencoder import check_batch_size
 from apps.images.autoencoder import load_autoencoder
 from apps.images.examples import read_named
 from apps.images.examples import with_shape
+from apps.images.image_hashes import check_image_hashes
 from apps.images.train import Options as TrainOptions
 from apps.training import RunDirectory
 from keras_xf.checks import check
@@ -23,13 +24,19 @@ class PictureOptions:
 
     run_dir: str = option("Run directory of an autoencoder.")
     split: Literal["train", "validation", "test"] = option(
-        "Which images of the run.", "test"
+        "Which images of the run; not looked at where there are images.",
+        "test",
     )
     images: tuple[str, ...] = option(
         "Other images than those of the run, as train_images of train.", ()
     )
     labels: tuple[str, ...] = option(
         "Idx files of labels, one for each idx file of images.", ()
+    )
+    skip_corrupt_images: bool = option(
+        "Leave files of images out that cannot be decoded, with a warning for "
+        "each, instead of stopping. The run's own are read as it read them.",
+        False,
     )
     batch_size: int = option("Images at once.", 64)
 
@@ -38,6 +45,11 @@ class PictureOptions:
             self.images or not self.labels,
             "`labels` must be empty unless there are `images`.",
             labels=self.labels,
+        )
+        check(
+            self.images or not self.skip_corrupt_images,
+            "`skip_corrupt_images` must be off unless there are `images`.",
+            skip_corrupt_images=self.skip_corrupt_images,
         )
         check_batch_size(self.batch_size)
 
@@ -53,7 +65,8 @@ class PictureOptions:
         """Reads the images, of the shape of those to learn from.
 
         Raises:
-            ValueError: If the run has no images of this part, or as
+            ValueError: If the run has no images of this part, if they are no
+                longer those that the run has read, or as
                 `apps.images.examples.ImageOptions.read`.
         """
         train_options = self._read_options()
@@ -69,16 +82,18 @@ class PictureOptions:
         """
         train_options = self._read_options()
         parts = train_options.read()
+        self._check_hashes(parts, "train")
         if self.images:
             return self._read_named(train_options), parts["train"]
         return self._choose(parts), parts["train"]
 
     def _read_named(self, train_options):
-        model_json = RunDirectory(self.run_dir).read_model_json()
+        if self.skip_corrupt_images:
+            train_options = dataclasses.replace(
+                train_options, skip_corrupt_images=True
+            )
         images = read_named(self.images, self.labels, train_options, "images")
-        return with_shape(
-            images, tuple(model_json["arguments"]["image_shape"]), "images"
-        )
+        return with_shape(images, self._shape(), "images")
 
     def _choose(self, parts):
         check(
@@ -87,7 +102,21 @@ class PictureOptions:
             split=self.split,
             splits=tuple(parts),
         )
-        return parts[self.split]
+        # The images of runs that are too old to have hashes are those of some
+        # shape at least.
+        images = with_shape(
+            parts[self.split], self._shape(), f"{self.split}_images"
+        )
+        self._check_hashes(parts, self.split)
+        return images
+
+    def _shape(self):
+        model_json = RunDirectory(self.run_dir).read_model_json()
+        return tuple(model_json["arguments"]["image_shape"])
+
+    def _check_hashes(self, parts, split):
+        run = RunDirectory(self.run_dir)
+        check_image_hashes(run, parts, [split], "run_dir")
 
     def _read_options(self):
         run = RunDirectory(self.run_dir)

@@ -108,7 +108,8 @@ def load_prior(folder: str | Path, flag: str, batch_size: int = 64) -> Prior:
     """
     run = RunDirectory(folder)
     run.check_trained("prior", AUTOENCODER)
-    builder = run.read_model_json(flag)["builder"]
+    model_json = run.read_model_json(flag)
+    builder = model_json["builder"]
     check(
         builder in BUILDERS,
         f"`{flag}` must hold a trained prior.",
@@ -116,11 +117,20 @@ def load_prior(folder: str | Path, flag: str, batch_size: int = 64) -> Prior:
         builder=builder,
     )
     model = load_model(run.model, flag)
+    classes = (
+        read_names(run.path / CLASSES) if "class_ids" in model.input else []
+    )
+    num_classes = model_json["arguments"].get("num_classes")
+    check(
+        len(classes) == (num_classes or 0),
+        f"`{flag}` must have a {CLASSES} with a name for each class.",
+        **{flag: str(run.path)},
+        names=len(classes),
+        num_classes=num_classes,
+    )
     return Prior(
         model,
         autoencoder=load_autoencoder(run.path / AUTOENCODER, flag, batch_size),
-        classes=(
-            read_names(run.path / CLASSES) if "class_ids" in model.input else []
-        ),
+        classes=classes,
         batch_size=batch_size,
     )

@@ -76,7 +76,12 @@ class PriorOptions:
             code_shapes: Height and width of the codes by name.
             num_codes: How many codes there are, by name.
             num_classes: Number of classes, None without any.
+
+        Raises:
+            ValueError: If there is an option of two levels, and one level.
         """
+        if len(code_shapes) == 1:
+            check_left_out(self, ["num_condition_blocks"], "prior of one level")
         arguments = {
             name: getattr(self, name) for name in (*_BOTH, *_OWN[self.prior])
         }

@@ -38,6 +38,11 @@ class Options(PictureOptions):
 
     def __post_init__(self):
         super().__post_init__()
+        check(
+            not self.labels,
+            "`labels` must be empty: nothing is drawn of them.",
+            labels=self.labels,
+        )
         for name in ("num_images", "columns"):
             value = getattr(self, name)
             check(value > 0, f"`{name}` must be positive.", **{name: value})

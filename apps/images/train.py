@@ -11,6 +11,11 @@ The first learns from the digits that scikit-learn comes with. The subfolders of
 the second's folder are classes, which a prior can learn. Options can also stand
 in a file, one flag per line, such as `--flagfile=apps/images/demo.flags`. The
 same command started again goes on where it was cut off.
+
+In `history.csv` the columns of codes that begin with `val_` count all images to
+validate on, once, by one model. The others count the training's steps since the
+row before, while codes and encoder change; their `dead_fraction` is by the
+codebook's running counts, if it has any, which reach further back.
 """
 
 import dataclasses
@@ -24,6 +29,7 @@ from absl import logging
 
 from apps.images.autoencoder import to_floats
 from apps.images.examples import ImageOptions
+from apps.images.image_hashes import write_image_hashes
 from apps.images.validated_code_use import ValidatedCodeUse
 from apps.training import Result
 from apps.training import TrainingOptions
@@ -166,6 +172,7 @@ def train(options: Options) -> Result:
             for split in ("train", "validation")
             if split in parts
         },
+        write_files=lambda folder: write_image_hashes(folder, parts),
         callbacks=callbacks,
     )
     report_end(options.run_dir, result, metric="relative_mse")

@@ -31,6 +31,8 @@ from apps.images.autoencoder import load_autoencoder
 from apps.images.code_files import Codes
 from apps.images.code_files import read_codes
 from apps.images.encode import encode_images
+from apps.images.image_hashes import NAME as IMAGE_HASHES
+from apps.images.image_hashes import check_image_hashes
 from apps.images.joint_bits import METRIC
 from apps.images.joint_bits import JointBits
 from apps.images.prior_options import PriorOptions
@@ -105,7 +107,7 @@ def train_prior(options: Options) -> Result:
     autoencoder = load_autoencoder(options.autoencoder_dir, "autoencoder_dir")
     parts = _read(options, autoencoder)
     codes, validation = parts["train"], parts.get("validation")
-    classes = _classes(options, codes)
+    classes = _classes(options, parts)
     check(
         len(codes) >= options.batch_size,
         "`codes` must be those of `batch_size` images.",
@@ -151,7 +153,9 @@ def train_prior(options: Options) -> Result:
             "autoencoder_sha256": codes.autoencoder_sha256,
             **{f"{split}_sha256": parts[split].sha256 for split in parts},
         },
-        write_files=lambda folder: _write_files(options, folder, classes),
+        write_files=lambda folder: _write_files(
+            options, folder, classes, codes.autoencoder_sha256
+        ),
         callbacks=[JointBits(numbers)] if len(numbers) > 1 else [],
     )
     report_end(options.run_dir, result, metric=METRIC)
@@ -176,29 +180,37 @@ def _read(options, autoencoder: Autoencoder) -> dict[str, Codes]:
     run = RunDirectory(options.autoencoder_dir)
     if options.codes is None:
         parts = load_options(TrainOptions, run.options).read()
+        splits = [name for name in ("train", "validation") if name in parts]
+        check_image_hashes(run, parts, splits, "autoencoder_dir")
         return {
-            split: encode_images(autoencoder, parts[split], run.path)
-            for split in ("train", "validation")
-            if split in parts
+            split: encode_images(autoencoder, parts[split]) for split in splits
         }
     named = {"codes": "train", "validation_codes": "validation"}
-    return {
+    parts = {
         split: read_codes(
             getattr(options, flag),
             autoencoder.code_shapes,
             autoencoder.num_codes,
-            sha256(run.model),
+            autoencoder.sha256,
             flag,
         )
         for flag, split in named.items()
         if getattr(options, flag) is not None
     }
+    hashes = [codes.sha256 for codes in parts.values()]
+    check(
+        len(set(hashes)) == len(hashes),
+        "`validation_codes` must be others than `codes`.",
+        codes=options.codes,
+        validation_codes=options.validation_codes,
+    )
+    return parts
 
 
-def _classes(options, codes):
+def _classes(options, parts):
     if not options.class_conditional:
         return []
-    classes = classes_of(codes.labels or ())
+    classes = classes_of(parts["train"].labels or ())
     check(
         len(classes) >= 2,
         "`class_conditional` must be off unless images have labels of two "
@@ -206,6 +218,19 @@ def _classes(options, codes):
         class_conditional=options.class_conditional,
         labels=classes,
     )
+    if "validation" in parts:
+        labels = parts["validation"].labels
+        unknown = sorted(set(labels or ()) - set(classes))
+        check(
+            labels is not None and not unknown,
+            "`class_conditional` must be off unless the images to validate on "
+            "have labels, all of them among those to learn from.",
+            class_conditional=options.class_conditional,
+            split="validation",
+            has_labels=labels is not None,
+            unknown=unknown,
+            known=classes,
+        )
     return classes
 
 
@@ -235,14 +260,25 @@ def _validation_set(arrays, batch_size):
     return ordered_rows(arrays, batch_size).map(with_weights)
 
 
-def _write_files(options, folder, classes):
+def _write_files(options, folder, classes, autoencoder_sha256):
     source = RunDirectory(options.autoencoder_dir)
     check_autoencoder(source, "autoencoder_dir")
     copy = RunDirectory(Path(folder) / AUTOENCODER)
     copy.path.mkdir(exist_ok=True)
-    for path in (source.options, source.model_json, source.model):
+    paths = [source.model, source.options, source.model_json]
+    # Which early runs do not have.
+    paths += filter(Path.exists, [source.path / IMAGE_HASHES])
+    for path in paths:
         with atomic_file(copy.path / path.name) as aside:
             shutil.copyfile(path, aside)
+            check(
+                path != source.model or sha256(aside) == autoencoder_sha256,
+                "`autoencoder_dir` must hold the autoencoder that made the "
+                "codes, which is not in training.",
+                autoencoder_dir=options.autoencoder_dir,
+                made_by=autoencoder_sha256,
+                autoencoder=sha256(aside),
+            )
     if classes:
         write_names(Path(folder) / CLASSES, classes)
 

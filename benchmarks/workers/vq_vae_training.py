@@ -6,6 +6,7 @@ differs. It needs NumPy alone.
 
 import json
 import math
+import os
 import pathlib
 import sys
 import time
@@ -127,18 +128,38 @@ def _clocks():
 
 
 def _save(run_dir, line, variables):
-    # First the state: a line whose state was lost would be written twice.
+    # First the line: one whose state was lost is dropped by `_resume`, but a
+    # state without its line would leave a gap.
+    with (run_dir / "curve.jsonl").open("a") as file:
+        file.write(json.dumps(line) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
     values = {str(i): np.asarray(v) for i, v in enumerate(variables)}
     aside = run_dir / ".state.npz"
     spent = [line["seconds"], line["processor_seconds"]]
     np.savez(aside, done=line["step"], spent=spent, **values)
     aside.replace(run_dir / "state.npz")
-    with (run_dir / "curve.jsonl").open("a") as file:
-        file.write(json.dumps(line) + "\n")
 
 
 def _resume(run_dir, first_step, variables):
     """Steps that are done, and their times; the state is what it was."""
+    done, spent = _restore(run_dir, first_step, variables)
+    curve = run_dir / "curve.jsonl"
+    if curve.exists():
+        aside = run_dir / ".curve.jsonl"
+        aside.write_text("".join(_whole_lines(curve, done)))
+        aside.replace(curve)
+    return done, spent
+
+
+def _whole_lines(curve, done):
+    """Lines up to a step, but for one that was cut off."""
+    for line in curve.read_text().splitlines(keepends=True):
+        if line.endswith("\n") and json.loads(line)["step"] <= done:
+            yield line
+
+
+def _restore(run_dir, first_step, variables):
     if not (run_dir / "state.npz").exists():
         return 0, np.zeros(2)
     # Optimizers make their variables in the first step.

@@ -39,6 +39,8 @@ def read_image_arrays(
     except (
         *(OSError, EOFError, ValueError, KeyError, AttributeError, TypeError),
         *(zipfile.BadZipFile, zlib.error, NotImplementedError),
+        # A header may claim any size.
+        MemoryError,
     ) as error:
         check(
             False,

@@ -1,7 +1,7 @@
 """Folders and archives of image files."""
 
 import lzma
-import os
+import struct
 import tarfile
 import zlib
 from collections.abc import Callable
@@ -30,19 +30,22 @@ def read_image_files(
 
     Files are taken in the order of their names, in all subfolders. The folder
     that a file lies in is its label; files at the top have none. Hidden files
-    and those without one of `ENDINGS` are passed over.
+    and those without one of `ENDINGS` are passed over. Links are followed: in a
+    folder all but those to a folder that they lie in, in an archive hard links.
 
-    Images are grey if all files are, else they have three channels.
-    Transparency is dropped, of a GIF the first picture taken, and of 16 bits
-    the upper 8.
+    Images are grey if all files are, else they have three channels; a GIF is
+    grey if all of its pixels are. Transparency is dropped, of a GIF the first
+    picture taken, and of 16 bits the upper 8. Images are not turned as EXIF
+    may say. A BMP with a table of colors cannot be decoded, unless the table is
+    the greys in order.
 
     Args:
         path: The folder, or the archive, whatever it is compressed by.
         image_size: The size of both sides, as `fit_square` makes it; by
             default all files must have one size.
         on_corrupt: Called with the name and the reason of each file that
-            cannot be decoded, which is then left out. By default that is an
-            error.
+            cannot be read or decoded, which is then left out. By default that
+            is an error.
         argument: What names the folder, for the error message.
 
     Raises:
@@ -102,12 +105,23 @@ def _stack(images):
 
 def _decode(content, name, on_corrupt, argument):
     """Returns uint8 `(height, width, 1 or 3)`, None if it is to be left out."""
-    try:
-        with tf.device("CPU:0"):
-            image = tf.io.decode_image(content, expand_animations=False).numpy()
-    except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
-        # Around the reason stand the names of operations.
-        reason = error.message.split("}} ")[-1].split(" [Op")[0]
+    reason = None
+    if isinstance(content, OSError):
+        reason = content.strerror or str(content)
+    elif _has_palette(content):
+        reason = "BMP with a table of colors."
+    else:
+        try:
+            with tf.device("CPU:0"):
+                image = tf.io.decode_image(
+                    content, expand_animations=False
+                ).numpy()
+        except (
+            *(tf.errors.InvalidArgumentError, tf.errors.UnknownError),
+        ) as error:
+            # Around the reason stand the names of operations.
+            reason = error.message.split("}} ")[-1].split(" [Op")[0]
+    if reason is not None:
         if on_corrupt is None:
             check(
                 False,
@@ -118,18 +132,52 @@ def _decode(content, name, on_corrupt, argument):
         on_corrupt(name, reason)
         return None
     # A second or fourth channel says how transparent it is.
-    return image[..., : 1 if image.shape[-1] < 3 else 3]
+    image = image[..., : 1 if image.shape[-1] < 3 else 3]
+    # Whatever it was, a GIF is decoded to three.
+    if content.startswith(b"GIF8") and (image == image[..., :1]).all():
+        image = image[..., :1]
+    return image
+
+
+def _has_palette(content):
+    """Whether these are the bytes of a BMP whose pixels are places in a table.
+
+    TensorFlow would take the places for levels of grey, which they are if the
+    table says so.
+    """
+    if not content.startswith(b"BM") or len(content) < 54:
+        return False
+    start, header = struct.unpack_from("<II", content, 10)
+    (bits,) = struct.unpack_from("<H", content, 28)
+    if bits > 8:
+        return False
+    table = np.frombuffer(content[14 + header : start], np.uint8)
+    entries = table[: len(table) // 4 * 4].reshape(-1, 4)[:, :3]
+    levels = np.arange(len(entries))[:, np.newaxis]
+    return bits < 8 or not (entries == levels).all()
 
 
 def _read_folder(path, argument) -> Iterator:
-    for name in sorted(_names(path)):
-        yield name, (path / name).read_bytes()
+    """Names and contents, or the error where a file cannot be read."""
+    for name in sorted(_names(path, PurePosixPath())):
+        try:
+            content = (path / name).read_bytes()
+        except OSError as error:
+            content = error
+        yield name, content
 
 
-def _names(folder):
-    for parent, _, files in os.walk(folder, followlinks=True):
-        inside = PurePosixPath(Path(parent).relative_to(folder).as_posix())
-        yield from filter(_is_image, (inside / file for file in files))
+def _names(folder, inside, above=()):
+    real = folder.resolve()
+    # A link to a folder that it lies in would have no end.
+    if real in above:
+        return
+    for path in folder.iterdir():
+        name = inside / path.name
+        if path.is_dir():
+            yield from _names(path, name, (*above, real))
+        elif _is_image(name):
+            yield name
 
 
 def _read_archive(path, argument) -> Iterator:
@@ -140,10 +188,13 @@ def _read_archive(path, argument) -> Iterator:
             found = {
                 PurePosixPath(member.name): archive.extractfile(member).read()
                 for member in archive
-                if member.isfile() and _is_image(PurePosixPath(member.name))
+                if (member.isfile() or member.islnk())
+                and _is_image(PurePosixPath(member.name))
             }
     except (
         *(OSError, EOFError, tarfile.TarError, lzma.LZMAError, zlib.error),
+        # A hard link to what is not in the archive.
+        KeyError,
     ) as error:
         check(
             False,

@@ -7,7 +7,7 @@ from keras_xf.checks import as_integer
 
 
 def fit_square(images: np.ndarray, image_size: int) -> np.ndarray:
-    """Scales the shorter side to a size, and cuts the middle out of the longer.
+    """Cuts the largest square out of the middle, and scales it to a size.
 
     Scaling is linear, and smooths first where it makes images smaller.
 
@@ -23,14 +23,12 @@ def fit_square(images: np.ndarray, image_size: int) -> np.ndarray:
     height, width = images.shape[-3:-1]
     if (height, width) == (image_size, image_size):
         return images
+    # The other way round, what is cut off could be too large to scale.
     shorter = min(height, width)
-    new_height = round(height * image_size / shorter)
-    new_width = round(width * image_size / shorter)
+    top, left = (height - shorter) // 2, (width - shorter) // 2
+    square = images[..., top : top + shorter, left : left + shorter, :]
     with tf.device("CPU:0"):
         scaled = tf.image.resize(
-            images, (new_height, new_width), "bilinear", antialias=True
+            square, (image_size, image_size), "bilinear", antialias=True
         ).numpy()
-    top = (new_height - image_size) // 2
-    left = (new_width - image_size) // 2
-    scaled = scaled[..., top : top + image_size, left : left + image_size, :]
     return np.rint(scaled).clip(0, 255).astype(np.uint8)

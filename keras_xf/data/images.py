@@ -13,7 +13,12 @@ from keras_xf.data.image_sizes import fit_square
 from keras_xf.data.labeled_images import LabeledImages
 from keras_xf.data.labeled_images import join_images
 
-_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2")
+_ARCHIVES = (
+    *(".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz"),
+    *(".tar.bz2", ".tbz2", ".tbz"),
+)
+# Idx files may have any name but these.
+_OTHERS = (".7z", ".rar", ".zip", ".zst")
 
 
 def read_images(
@@ -59,6 +64,12 @@ def read_images(
             f"`{argument}` must name folders of image files, not the files.",
             path=str(path),
         )
+        check(
+            path.is_dir() or not path.name.lower().endswith(_OTHERS),
+            f"`{argument}` must name folders, tar archives "
+            f"({', '.join(_ARCHIVES)}), .npz files or idx files.",
+            path=str(path),
+        )
     idx_paths = [path for path in paths if _kind(path) == "idx"]
     check(
         len(labels_paths) in (0, len(idx_paths)),
@@ -67,7 +78,8 @@ def read_images(
         **{labels_argument: tuple(map(str, labels_paths))},
         idx_files=tuple(map(str, idx_paths)),
     )
-    labels_of = dict(zip(idx_paths, labels_paths, strict=False))
+    # By their order: a file may be named twice.
+    left = iter(labels_paths)
     parts = []
     for path in paths:
         if _kind(path) == "files":
@@ -81,7 +93,7 @@ def read_images(
             part = read_image_arrays(path, argument)
         else:
             part = _read_idx_pair(
-                path, labels_of.get(path), argument, labels_argument
+                path, next(left, None), argument, labels_argument
             )
         if image_size is not None:
             part = LabeledImages(

@@ -66,13 +66,17 @@ class LabeledImages:
         """Draws a number in `[0, 1)` for each image by a hash of its pixels.
 
         Parts that are told by these numbers are the same wherever an image
-        stands, and equal images are in the same part.
+        stands, and equal images are in the same part. An image of three equal
+        channels has the number that it has as a grey one. But one that was
+        scaled is another, and has another number.
 
         Returns:
             float64 `(count,)`.
         """
-        rows = np.ascontiguousarray(self.images)
-        digests = (hashlib.sha256(row.data).digest() for row in rows)
+        digests = (
+            hashlib.sha256(np.ascontiguousarray(_as_grey(image)).data).digest()
+            for image in self.images
+        )
         return np.array(
             [int.from_bytes(each[:6], "big") / 2**48 for each in digests]
         )
@@ -154,6 +158,12 @@ def join_images(
     if parts[0].labels is not None:
         labels = [label for part in parts for label in part.labels]
     return LabeledImages(np.concatenate(images), labels)
+
+
+def _as_grey(image):
+    """One channel of those that are all equal, else all."""
+    one = image[..., :1]
+    return one if (image == one).all() else image
 
 
 def _place(label):

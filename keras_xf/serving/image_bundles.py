@@ -56,7 +56,8 @@ def image_bundles(
       int32 `(batch, 2)` and `temperature` float32 `(batch,)`; with classes also
       of `class_ids` int32 `(batch,)`.
 
-    Images are clipped to `[0, 1]`. A row's results do not depend on the rows
+    Images that come out are clipped to `[0, 1]`, and those that go in must lie
+    there. A row's results do not depend on the rows
     beside it. But what must not be served, such as a code that is not in the
     codebook, fails the batch it is in.
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 from apps.images.code_use import code_use
 from apps.images.likelihood import NUM_RANGES
 from apps.images.likelihood import fit_scales
+from apps.images.likelihood import histogram_bits
 from apps.images.likelihood import mean_nats
 from apps.images.picture_grid import paired_grid
 from apps.images.picture_grid import picture_grid
@@ -48,12 +49,13 @@ def test_nats_of_a_level_are_those_of_a_difference():
     # Ranges of 16 levels: the centers are 25.5, 12.75, 178.5 and 242.25.
     scales = np.arange(NUM_RANGES) + 3.0
     own = [4.0, 3.0, 14.0, 18.0]
-    expected = [
-        -np.log(sigmoid((high - center) / s) - sigmoid((low - center) / s))
+    probs = [
+        sigmoid((high - center) / s) - sigmoid((low - center) / s)
         for (low, high), center, s in zip(
             edges, centers.ravel(), own, strict=True
         )
     ]
+    expected = -np.log(0.999 * np.array(probs) + 0.001 / 256)
     # Over more images than are taken at once, the same mean.
     found = mean_nats(images.repeat(1100, 0), decoded.repeat(1100, 0), scales)
     assert found == pytest.approx(np.mean(expected))
@@ -78,6 +80,22 @@ def test_fitted_widths_are_the_best():
     assert best < mean_nats(images, decoded, 1.05 * scales)
     assert best < mean_nats(images, decoded, scales / 1.05)
     assert best < mean_nats(images, decoded, np.full(NUM_RANGES, others[0]))
+
+
+def test_an_error_where_there_was_none_to_learn_from_costs_little():
+    black = np.zeros((40, 8, 8, 1), np.uint8)
+    decoded = np.zeros(black.shape, np.float32)
+    scales = fit_scales(black, decoded)
+    assert mean_nats(black, decoded, scales) < 0.002
+    bits = mean_nats(black + 100, decoded, scales) / np.log(2)
+    assert bits == pytest.approx(np.log2(256 / 0.001))
+
+
+def test_bits_of_a_histogram():
+    known = np.array([0, 0, 0, 7], np.uint8)
+    images = np.array([[0, 7], [0, 9]], np.uint8)
+    expected = -np.mean(np.log2(np.array([4, 2, 4, 1]) / 260))
+    assert histogram_bits(images, known) == pytest.approx(expected)
 
 
 def test_use_of_codes_is_what_the_metric_counts():

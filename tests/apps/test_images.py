@@ -209,7 +209,7 @@ def test_run_directory_holds_what_export_reads(options, result):
     names = {path.name for path in folder.iterdir()}
     assert names >= {
         *("options.flags", "model.json", "model.keras", "history.csv"),
-        *("learning_curve.png", "checkpoints"),
+        *("learning_curve.png", "checkpoints", "images.json"),
     }
     description = json.loads((folder / "model.json").read_text())
     assert description["builder"] == "build_vq_vae"
@@ -346,6 +346,7 @@ def test_what_is_evaluated_is_what_was_validated(
         printed[run_dir] = json.loads(capsys.readouterr().out)
     alone, both = printed.values()
     assert alone["images"] == 37
+    assert 0 < alone["pixel_entropy_bits_per_dim"] < 8
     best = min(result.history, key=lambda row: row["val_mse"])
     assert alone["mse"] == pytest.approx(best["val_mse"], rel=1e-4)
     assert alone["relative_mse"] == pytest.approx(
@@ -526,6 +527,19 @@ def test_programs_tell_one_kind_of_run_from_another(
     )
 
 
+@pytest.mark.parametrize("case", ["one"], indirect=True, scope="module")
+def test_each_class_needs_a_name(case, prior_options, prior_result, tmp_path):
+    run_dir = tmp_path / "prior"
+    shutil.copytree(prior_options.run_dir, run_dir)
+    (run_dir / "classes.txt").write_text("across\n")
+    with pytest.raises(ValueError) as error:
+        load_prior(run_dir, "run_dir")
+    assert str(error.value) == (
+        "`run_dir` must have a classes.txt with a name for each class. "
+        f"Received: run_dir={str(run_dir)!r}, names=1, num_classes=2."
+    )
+
+
 def test_images_of_another_shape_or_without_labels_are_refused(
     case, options, result, prior_options, prior_result, tmp_path
 ):
@@ -554,6 +568,75 @@ def test_images_of_another_shape_or_without_labels_are_refused(
         "`images` must have labels that the prior knows. "
         "Received: unknown=[], known=['across', 'down']."
     )
+
+
+# Two levels take as long, and tell no more.
+@pytest.mark.parametrize("case", ["one"], indirect=True, scope="module")
+def test_images_that_are_no_longer_those_of_the_run_are_refused(
+    case, options, result, prior_options, prior_result, files, tmp_path
+):
+    saved = (
+        (files / "train.npz").read_bytes(),
+        (files / "test.npz").read_bytes(),
+    )
+    for split, count in {"train": 300, "test": 21}.items():
+        images, labels = bars(count, seed=count + 1)
+        np.savez(files / f"{split}.npz", images=images, labels=labels)
+    try:
+        for split, flag, run in (
+            (
+                "test",
+                "run_dir",
+                lambda: encode.encode(encode.Options(run_dir=options.run_dir)),
+            ),
+            (
+                "train",
+                "run_dir",
+                lambda: evaluate.evaluate(
+                    evaluate.Options(run_dir=prior_options.run_dir)
+                ),
+            ),
+            (
+                "train",
+                "autoencoder_dir",
+                lambda: train_prior.train_prior(prior_options),
+            ),
+        ):
+            with pytest.raises(ValueError) as error:
+                run()
+            message = str(error.value)
+            assert message.startswith(
+                f"`{flag}` must be of a run whose images are still what they "
+                f"were. Received: {flag}="
+            )
+            assert f", split={split!r}, there=" in message
+        # They may have another shape.
+        np.savez(files / "test.npz", images=make_images(2, 4, 4, 1))
+        with pytest.raises(ValueError) as error:
+            encode.encode(encode.Options(run_dir=options.run_dir))
+        assert "must name images of the shape of those" in str(error.value)
+    finally:
+        (files / "train.npz").write_bytes(saved[0])
+        (files / "test.npz").write_bytes(saved[1])
+
+
+@pytest.mark.parametrize("case", ["one"], indirect=True, scope="module")
+def test_corrupt_images_are_left_out_of_codes_if_asked_for(
+    case, options, result, tmp_path
+):
+    for place, image in enumerate(make_images(3, 8, 8, 1)):
+        write_image(tmp_path / "images" / f"{place}.png", image)
+    (tmp_path / "images" / "1.png").write_bytes(b"text")
+    given = encode.Options(
+        run_dir=options.run_dir,
+        images=(str(tmp_path / "images"),),
+        output=str(tmp_path / "codes.npz"),
+    )
+    with pytest.raises(ValueError, match="images that can be decoded"):
+        encode.encode(given)
+    encode.encode(dataclasses.replace(given, skip_corrupt_images=True))
+    with np.load(given.output) as found:
+        assert len(found["code_ids"]) == 2
 
 
 def test_evaluate_has_no_figure_that_is_no_number(options, result, tmp_path):
@@ -595,6 +678,33 @@ def test_a_conditional_prior_needs_labels(options, result, tmp_path):
     assert str(error.value) == (
         "`class_conditional` must be off unless images have labels of two "
         "classes or more. Received: class_conditional=True, labels=[]."
+    )
+    # Nor if those to validate on have none, or others.
+    validated = dataclasses.replace(
+        given, validation_codes=str(tmp_path / "validation.npz")
+    )
+    dataclasses.replace(codes, labels=["a", "b"] * 10).save(given.codes)
+    for labels, unknown in ((None, []), (["a", "c"] * 10, ["c"])):
+        dataclasses.replace(codes, labels=labels).save(
+            validated.validation_codes
+        )
+        with pytest.raises(ValueError) as error:
+            train_prior.train_prior(validated)
+        assert str(error.value) == (
+            "`class_conditional` must be off unless the images to validate on "
+            "have labels, all of them among those to learn from. Received: "
+            f"class_conditional=True, split='validation', "
+            f"has_labels={labels is not None}, unknown={unknown}, "
+            "known=['a', 'b']."
+        )
+    # Those to learn from tell nothing about the validation.
+    codes.save(given.codes)
+    codes.save(validated.validation_codes)
+    with pytest.raises(ValueError) as error:
+        train_prior.train_prior(validated)
+    assert str(error.value) == (
+        "`validation_codes` must be others than `codes`. Received: codes="
+        f"{given.codes!r}, validation_codes={validated.validation_codes!r}."
     )
     # An index that the autoencoder has no code for.
     name = min(codes.arrays)
@@ -737,7 +847,8 @@ def test_train_rejects_options(arguments, message):
         (
             make_images(2),
             {"test_fraction": 1e-9},
-            "`train_images` must be enough for a part of `test_fraction`. "
+            "`train_images` must be enough for a part of `test_fraction`; "
+            "there is none with --test_fraction=0. "
             "Received: images=2, test_fraction=1e-09.",
         ),
     ],
@@ -813,8 +924,31 @@ def test_train_rejects_images(tmp_path, images, arguments, message):
             "Received: labels=('b',).",
         ),
         (
+            lambda: evaluate.Options(run_dir="a", skip_corrupt_images=True),
+            "`skip_corrupt_images` must be off unless there are `images`. "
+            "Received: skip_corrupt_images=True.",
+        ),
+        (
             lambda: evaluate.Options(run_dir="a", batch_size=0),
             "`batch_size` must be positive. Received: batch_size=0.",
+        ),
+        (
+            lambda: reconstruct.Options(
+                run_dir="a", images=("b",), labels=("c",)
+            ),
+            "`labels` must be empty: nothing is drawn of them. "
+            "Received: labels=('c',).",
+        ),
+        (
+            lambda: train_prior.Options(
+                run_dir="a",
+                autoencoder_dir="b",
+                prior="pixel_cnn",
+                num_condition_blocks=0,
+            ).describe({"code_ids": (2, 2)}, {"code_ids": 4}, None),
+            "`num_condition_blocks` must be left out: a prior of one level has "
+            "none. Received: num_condition_blocks=0, "
+            "model='prior of one level'.",
         ),
         (
             lambda: reconstruct.Options(run_dir="a", columns=0),

@@ -13,6 +13,7 @@ from benchmarks import index_collapse
 from benchmarks import index_collapse_plot
 from benchmarks.collapse_models import Autoencoder
 from benchmarks.index_collapse import Options
+from benchmarks.results import append_results
 from benchmarks.results import read_results
 
 TEXT = b"".join(b"%d of them. " % number for number in range(400))
@@ -137,6 +138,43 @@ def test_what_is_recorded_is_not_run_again(text, tmp_path, capsys):
     assert table[4].split(" | ")[7] == bits
 
 
+def test_records_of_other_options_are_not_told(text, tmp_path, capsys):
+    options = tiny(text, tmp_path)
+    row = {"step": 4, "seconds": 1.0, "active_fraction": 0.5}
+    row |= {"perplexity": 2.0, "loss": 1.0, "accuracy": 0.5}
+
+    def record(bottleneck, options):
+        return {
+            "data": "bytes",
+            "bottleneck": bottleneck,
+            "fingerprint": index_collapse._fingerprint(options, "bytes"),
+            "history": [row],
+        }
+
+    others = [
+        dataclasses.replace(options, seed=1),
+        dataclasses.replace(options, xla=True),
+    ]
+    append_results(
+        options.results,
+        [
+            record("vq", options),
+            *(record("vq_ema", other) for other in others),
+            record("dvq_2_sliced", options),
+        ],
+    )
+    index_collapse_plot.draw(
+        index_collapse_plot.Options(
+            results=options.results, plot=str(tmp_path / "plot.png")
+        )
+    )
+    table = capsys.readouterr().out.splitlines()[4:]
+    assert [line.split(" | ")[0] for line in table if line] == [
+        "| vq",
+        "| dvq 2 sliced",
+    ]
+
+
 def test_a_run_ends_when_its_time_is_over(text, tmp_path):
     options = tiny(text, tmp_path, max_seconds=1e-9, train_steps=64)
     data = collapse_data.read_bytes(text, options.run_length)
@@ -170,3 +208,13 @@ def test_rejects_images_without_others():
         Options(train_images="train.tar")
     with pytest.raises(ValueError, match="must be given"):
         Options()
+
+
+@pytest.mark.parametrize("number", [0, 8193])
+def test_rejects_vectors_that_make_no_batches(number):
+    with pytest.raises(ValueError) as error:
+        Options(text="a", test_vectors=number)
+    assert str(error.value) == (
+        "`test_vectors` must be positive, and a multiple of 4096 where they "
+        f"are 8192 or more. Received: test_vectors={number}."
+    )

@@ -89,6 +89,9 @@ def test_what_is_cut_off_goes_on_as_if_unbroken(workers, tmp_path, monkeypatch):
 
     unbroken = train("unbroken", 8)
     train("broken", 4)
+    # Killed between line and state, and then within a line.
+    with (tmp_path / "broken" / "curve.jsonl").open("a") as file:
+        file.write('{"step": 6, "reconstruction_error": 0}\n{"step": 8, "rec')
     broken = train("broken", 8)
     keys = ("step", "reconstruction_error", "perplexity")
     assert [[line[key] for key in keys] for line in broken] == [
@@ -128,20 +131,28 @@ def test_our_step_begins_with_the_weights_and_learns(workers):
 
 
 def test_archives_are_decoded_once(tmp_path):
-    archive, cache = tmp_path / "images.tar.xz", tmp_path / "new" / "all.npy"
-    with tarfile.open(archive, "w:xz") as file:
-        for name, value in (("train/b/1.jpg", 200), ("train/a/1.jpg", 10)):
-            image = np.full((8, 8, 3), value, "uint8")
-            content = tf.io.encode_jpeg(image).numpy()
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            file.addfile(member, io.BytesIO(content))
-    images = np.load(read_cifar10(archive, cache))
+    archive, cache = tmp_path / "images.tar.xz", tmp_path / "new"
+
+    def write(*members):
+        with tarfile.open(archive, "w:xz") as file:
+            for name, value in members:
+                image = np.full((8, 8, 3), value, "uint8")
+                content = tf.io.encode_jpeg(image).numpy()
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                file.addfile(member, io.BytesIO(content))
+
+    write(("train/b/1.jpg", 200), ("train/a/1.jpg", 10))
+    path = read_cifar10(archive, cache)
+    images = np.load(path)
     assert images.shape == (2, 8, 8, 3)
     # In the order of names.
     np.testing.assert_allclose(images.mean((1, 2, 3)), [10, 200], atol=2)
-    archive.unlink()
-    assert read_cifar10(archive, cache) == cache
+    time = path.stat().st_mtime_ns
+    assert read_cifar10(archive, cache) == path
+    assert path.stat().st_mtime_ns == time
+    write(("train/a/1.jpg", 90))
+    assert len(np.load(read_cifar10(archive, cache))) == 1
 
 
 def record(contestant, *curve, **settings):
@@ -171,6 +182,43 @@ def test_the_latest_of_each_is_told_and_drawn(tmp_path, capsys):
         "| published | 0.1050, 71.8 |  |\n"
     )
     assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_records_of_other_trainings_are_not_told(tmp_path):
+    results = tmp_path / "results.jsonl"
+    same = {"steps": 5000, "seed": 0, "xla": False, "run_dir": "a"}
+    append_results(
+        results,
+        [
+            record("ones", (1000, 0.1, 80.0), **same),
+            record("zero_debias", (1000, 0.1, 80.0), **same),
+            record("ones", (1000, 0.2, 70.0), **{**same, "seed": 1}),
+            record("sonnet", (1000, 0.3, 60.0), **{**same, "run_dir": "b"}),
+        ],
+    )
+    records = vq_vae_curve.latest_records(results)
+    assert [
+        (each["settings"]["contestant"], each["settings"]["seed"])
+        for each in records
+    ] == [("ones", 0), ("zero_debias", 0), ("sonnet", 0)]
+
+
+def test_a_record_is_found_wherever_it_was_made(tmp_path):
+    results = tmp_path / "results.jsonl"
+    settings = vq_vae_curve._settings("ones", Options(), "/a/images.npy", 0.25)
+    early = {"settings": settings, "curve": []}
+    append_results(results, [early])
+    there = vq_vae_curve._settings("ones", Options(), "/b/images.npy", 0.25)
+    assert vq_vae_curve._find(results, there) == early
+    left = {
+        key: value
+        for key, value in settings.items()
+        if key not in ("images", "run_dir")
+    }
+    late = {"settings": left, "curve": []}
+    append_results(results, [late])
+    assert vq_vae_curve._find(results, there) == late
+    assert vq_vae_curve._find(results, {**there, "seed": 1}) is None
 
 
 def test_options_and_results_are_checked(tmp_path):

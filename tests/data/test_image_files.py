@@ -1,6 +1,7 @@
 """Tests of keras_xf.data.image_files."""
 
 import io
+import struct
 import tarfile
 
 import numpy as np
@@ -97,6 +98,95 @@ def test_mixed_sizes_are_named_or_made_one(tmp_path):
         "other_size=(6, 4)."
     )
     assert read_image_files(tmp_path, image_size=3).images.shape == (2, 3, 3, 3)
+
+
+def bmp_bytes(places, table):
+    """A BMP of 8 bits, with a table of colors."""
+    height, width = places.shape
+    start = 54 + 4 * len(table)
+    rows = np.pad(places[::-1], ((0, 0), (0, -width % 4))).tobytes()
+    return b"".join(
+        [
+            b"BM",
+            struct.pack("<IHHI", start + len(rows), 0, 0, start),
+            struct.pack("<IiiHHI", 40, width, height, 1, 8, 0),
+            struct.pack("<IiiII", len(rows), 0, 0, len(table), 0),
+            np.pad(table, ((0, 0), (0, 1))).astype(np.uint8).tobytes(),
+            rows,
+        ]
+    )
+
+
+def test_bmps_with_a_table_are_read_if_it_is_of_greys(tmp_path):
+    (image,) = make_images(1, channels=1)
+    greys = np.arange(256)[:, np.newaxis].repeat(3, axis=1)
+    path = tmp_path / "a.bmp"
+    path.write_bytes(bmp_bytes(image[..., 0], greys))
+    np.testing.assert_array_equal(read_image_files(tmp_path).images, [image])
+    path.write_bytes(bmp_bytes(image[..., 0], greys[::-1]))
+    with pytest.raises(ValueError) as error:
+        read_image_files(tmp_path)
+    assert str(error.value) == (
+        "`path` must name images that can be decoded. "
+        f"Received: path={str(path)!r}, error='BMP with a table of colors.'."
+    )
+
+
+# Of one pixel: red, or grey.
+@pytest.mark.parametrize(
+    ("color", "channels"), [([255, 0, 0], 3), ([70, 70, 70], 1)]
+)
+def test_a_gif_of_greys_is_grey(tmp_path, color, channels):
+    content = (
+        b"GIF89a\1\0\1\0\x80\0\0"
+        + bytes(color)
+        + b"\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0;"
+    )
+    (tmp_path / "a.gif").write_bytes(content)
+    found = read_image_files(tmp_path).images
+    np.testing.assert_array_equal(found, [[[color[:channels]]]])
+
+
+def test_a_file_that_cannot_be_read_is_as_one_that_is_corrupt(tmp_path):
+    images = make_images(1)
+    write_image(tmp_path / "a.png", images[0])
+    (tmp_path / "b.png").symlink_to("none.png")
+    with pytest.raises(ValueError) as error:
+        read_image_files(tmp_path)
+    assert str(error.value) == (
+        "`path` must name images that can be decoded. "
+        f"Received: path={str(tmp_path / 'b.png')!r}, "
+        "error='No such file or directory'."
+    )
+    told = []
+    found = read_image_files(
+        tmp_path, on_corrupt=lambda *both: told.append(both)
+    )
+    np.testing.assert_array_equal(found.images, images)
+    assert told == [(str(tmp_path / "b.png"), "No such file or directory")]
+
+
+def test_hard_links_of_archives_are_files(tmp_path):
+    (image,) = make_images(1)
+    write_image(tmp_path / "a.png", image)
+    (tmp_path / "b.png").hardlink_to(tmp_path / "a.png")
+    path = tmp_path / "images.tar"
+    with tarfile.open(path, "w") as archive:
+        for name in ("a.png", "b.png"):
+            archive.add(tmp_path / name, name)
+        assert archive.getmember("b.png").islnk()
+    np.testing.assert_array_equal(read_image_files(path).images, [image] * 2)
+
+
+def test_links_to_folders_are_followed_unless_they_have_no_end(tmp_path):
+    images = make_images(2)
+    write_image(tmp_path / "cat" / "a.png", images[0])
+    (tmp_path / "cat" / "loop").symlink_to(tmp_path)
+    write_image(tmp_path.parent / "elsewhere" / "b.png", images[1])
+    (tmp_path / "dog").symlink_to(tmp_path.parent / "elsewhere")
+    found = read_image_files(tmp_path)
+    np.testing.assert_array_equal(found.images, images)
+    assert found.labels == ["cat", "dog"]
 
 
 def damage(content):

@@ -14,6 +14,15 @@ def test_the_middle_is_cut_out():
     np.testing.assert_array_equal(fit_square(image, 3), image[1:4])
 
 
+def test_a_long_image_is_cut_before_it_is_scaled():
+    image = np.zeros((1, 100_000, 3), np.uint8)
+    image[:, 49_999] = 70
+    # Scaled as a whole it would have 77 billion bytes.
+    np.testing.assert_array_equal(
+        fit_square(image, 512), np.full((512, 512, 3), 70)
+    )
+
+
 def test_what_fits_is_left_alone():
     images = make_images(2, height=4, width=4)
     assert fit_square(images, 4) is images

@@ -47,6 +47,14 @@ def test_all_kinds_side_by_side(files):
     )
 
 
+def test_a_file_named_twice_has_the_labels_of_each_time(files):
+    (files / "others").write_bytes(idx_bytes([1, 2, 3]))
+    found = read_images(
+        [files / "idx"] * 2, [files / "labels.gz", files / "others"]
+    )
+    assert found.labels == ["10", "9", "9", "1", "2", "3"]
+
+
 def test_gray_images_stay_gray(files):
     found = read_images([files / "idx", files / "idx"])
     np.testing.assert_array_equal(found.images, np.concatenate([GRAY, GRAY]))
@@ -73,6 +81,13 @@ def test_gray_images_stay_gray(files):
             [],
             "`train_images` must name folders of image files, not the files. "
             "Received: path='{files}/folder/cat/0.png'.",
+        ),
+        (
+            ["images.ZIP"],
+            [],
+            "`train_images` must name folders, tar archives (.tar, .tar.gz, "
+            ".tgz, .tar.xz, .txz, .tar.bz2, .tbz2, .tbz), .npz files or idx "
+            "files. Received: path='{files}/images.ZIP'.",
         ),
         (
             ["a.npz"],
@@ -111,6 +126,7 @@ def test_gray_images_stay_gray(files):
     ],
 )
 def test_what_does_not_go_together_is_named(files, paths, labels, message):
+    (files / "images.ZIP").write_bytes(b"PK")
     (files / "labels_of_two").write_bytes(idx_bytes([1, 2]))
     (files / "idx_of_none").write_bytes(idx_bytes(GRAY[:0, ..., 0]))
     np.savez(files / "large.npz", images=make_images(1, 8, 8), labels=[1])
@@ -139,6 +155,12 @@ def test_parts_are_told_by_what_an_image_is():
     some = images.take(places < 0.1)
     np.testing.assert_array_equal(some.images, images.images[places < 0.1])
     assert some.labels == ["x"] * len(some.images)
+
+
+def test_grey_images_are_in_the_same_part_with_three_channels():
+    places = LabeledImages(GRAY).content_places()
+    three = LabeledImages(GRAY.repeat(3, -1)).content_places()
+    np.testing.assert_array_equal(places, three)
 
 
 def test_what_differs_has_another_hash():
