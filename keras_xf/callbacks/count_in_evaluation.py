@@ -1,5 +1,7 @@
 """Evaluations that count which codes their own data use."""
 
+import contextlib
+
 import keras
 
 
@@ -12,8 +14,10 @@ class CountInEvaluation(keras.callbacks.Callback):
     evaluated. Nothing else changes: no weight of a layer does, and `predict`
     and what is exported assign nothing.
 
-    A model whose evaluation has been compiled without it is compiled once
-    again.
+    The model has a function of its own for these evaluations, compiled once,
+    and again after `compile`. An evaluation that fails has no end: other
+    evaluations count, too, until training, a prediction or an evaluation with
+    this callback.
 
     Example:
 
@@ -22,26 +26,53 @@ class CountInEvaluation(keras.callbacks.Callback):
 
     def __init__(self):
         super().__init__()
-        self._compiled_for = None
+        # Functions are traced by the first batch, and keep what they found.
+        self._plain = None
+        self._counting = None
 
     def on_test_begin(self, logs=None):
-        # Functions are traced by the first batch, and keep what they found.
-        if self._compiled_for is not self.model:
+        self._restore()
+        if self._plain is None or self.model.test_function is not (self._plain):
+            self._plain = self.model.test_function
             self.model.make_test_function(force=True)
-            self._compiled_for = self.model
-        self._switch(True)
+            self._counting = self._counted(self.model.test_function)
+        self.model.test_function = self._counting
 
     def on_test_end(self, logs=None):
-        self._switch(False)
+        self._restore()
 
     def on_train_begin(self, logs=None):
         # An evaluation that failed has no end.
-        self._switch(False)
+        self._restore()
 
     def on_predict_begin(self, logs=None):
-        self._switch(False)
+        self._restore()
 
-    def _switch(self, is_on):
-        for metric in self.model.metrics:
-            if hasattr(metric, "counts_in_evaluation"):
-                metric.counts_in_evaluation = is_on
+    def _restore(self):
+        if self._counting and self.model.test_function is self._counting:
+            self.model.test_function = self._plain
+
+    def _counted(self, function):
+        metrics = [
+            metric
+            for metric in self.model.metrics
+            if hasattr(metric, "counts_in_evaluation")
+        ]
+
+        def count(iterator):
+            # No longer than the call, whatever becomes of it.
+            with _switched_on(metrics):
+                return function(iterator)
+
+        return count
+
+
+@contextlib.contextmanager
+def _switched_on(metrics):
+    for metric in metrics:
+        metric.counts_in_evaluation = True
+    try:
+        yield
+    finally:
+        for metric in metrics:
+            metric.counts_in_evaluation = False

@@ -139,6 +139,14 @@ class BottleneckLayer(keras.layers.Layer):
         check_shape("inputs", inputs.shape, "(batch, ..., dim)", dim=self._dim)
         return flat_vectors(inputs, mask)
 
+    def _vectors_to_build_for(self, inputs, mask):
+        """Those of `_vectors`, of a layer that is built if they are right."""
+        if not self.built:
+            check_shape("inputs", inputs.shape, "(batch, ..., dim)", dim=None)
+            flat_vectors(inputs, mask)
+            self.build(inputs.shape)
+        return self._vectors(inputs, mask)
+
     def _masked(self, outputs, inputs, mask):
         """Outputs `(batch, ..., dim)` of the compute dtype."""
         outputs = ops.reshape(outputs, ops.shape(inputs))

@@ -24,7 +24,8 @@ class CodeDecoder(keras.layers.Layer):
         layer: The bottleneck, which must have its codes: `VQ`, `VQEMA`, `DVQ`,
             `GumbelSoftmax` or `SemanticHashing`. Another model may have the
             same one.
-        **kwargs: `keras.layers.Layer` arguments, such as `name` and `dtype`.
+        **kwargs: `keras.layers.Layer` arguments, such as `name` and `dtype`,
+            which is the bottleneck's unless given.
 
     Call arguments:
         inputs: int32 tensor `(batch, ...)`, below the number of codes. In eager
@@ -42,8 +43,9 @@ class CodeDecoder(keras.layers.Layer):
     """
 
     def __init__(self, layer: keras.layers.Layer, **kwargs):
-        super().__init__(**kwargs)
         check_bottleneck(layer)
+        kwargs["dtype"] = kwargs.get("dtype") or layer.dtype_policy
+        super().__init__(**kwargs)
         check(layer.built, "`layer` must be built.", layer=layer)
         self.layer = layer
 

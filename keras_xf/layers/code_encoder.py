@@ -21,8 +21,10 @@ class CodeEncoder(keras.layers.Layer):
         layer: The bottleneck: `VQ`, `VQEMA`, `DVQ`, `GumbelSoftmax` or
             `SemanticHashing`. Another model may have the same one.
         return_vectors: Whether a call returns what is read from the numbers,
-            too: exactly what the bottleneck returns in inference.
-        **kwargs: `keras.layers.Layer` arguments, such as `name` and `dtype`.
+            too: exactly what the bottleneck returns in inference, but for what
+            is masked.
+        **kwargs: `keras.layers.Layer` arguments, such as `name` and `dtype`,
+            which is the bottleneck's unless given.
 
     Call arguments:
         inputs: Float tensor `(batch, ..., dim)`.
@@ -45,8 +47,9 @@ class CodeEncoder(keras.layers.Layer):
         return_vectors: bool = False,
         **kwargs,
     ):
-        super().__init__(**kwargs)
         check_bottleneck(layer)
+        kwargs["dtype"] = kwargs.get("dtype") or layer.dtype_policy
+        super().__init__(**kwargs)
         self.layer = layer
         self.return_vectors = return_vectors
         self.supports_masking = True

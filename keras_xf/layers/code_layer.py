@@ -65,6 +65,10 @@ class CodeLayer(BottleneckLayer):
                 "indices", indices.shape, "(..., parts)", parts=self._parts
             )
             lead = lead[:-1]
+            # Too large for a part it would be a code of the next.
+            indices = ops.where(
+                indices < self.num_codes, indices, self._parts * self.num_codes
+            )
         flat = ops.transpose(ops.reshape(indices, (-1, self._parts)))
         rows = quantization.look_up(self.codes, flat)
         rows = ops.where(flat[..., None] >= 0, rows, 0.0)
@@ -175,7 +179,7 @@ class CodeLayer(BottleneckLayer):
         if losses:
             self.add_loss(sum(losses.values()))
 
-    def _measure(self, counts, chosen, losses, weights):
+    def _measure(self, counts, chosen, losses, weights, values):
         """Updates the metrics by this replica's hits and losses.
 
         Args:
@@ -183,17 +187,26 @@ class CodeLayer(BottleneckLayer):
             chosen: Codes that were hit, `(samples, parts, number)`.
             losses: As they were added.
             weights: `(number,)`, or None.
+            values: Float tensor of any shape; unless all of it is finite,
+                nothing is counted.
         """
-        self.code_usage.update_state(counts)
+        is_finite = ops.isfinite(ops.sum(ops.cast(values, "float32")))
+        share = ops.cast(is_finite, "float32")
+        self.code_usage.update_state(counts * share)
         if self.joint_usage is not None:
             self.joint_usage.update_state(
-                quantization.joint_hits(chosen, self.num_codes, weights)
+                quantization.joint_hits(chosen, self.num_codes, weights) * share
             )
         if losses:
-            total = ops.shape(chosen)[-1]
+            total = ops.cast(ops.shape(chosen)[-1], "float32")
             if weights is not None:
                 total = ops.sum(weights)
-            self.loss_parts.update_state(losses, total)
+            # Zero times what is not finite is NaN.
+            losses = {
+                name: ops.where(is_finite, loss, 0.0)
+                for name, loss in losses.items()
+            }
+            self.loss_parts.update_state(losses, total * share)
 
     def _indices_shape(self, shape):
         return (*shape[:-1], self._parts) if self._has_parts else shape[:-1]

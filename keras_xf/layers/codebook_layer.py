@@ -21,6 +21,7 @@ FIRST_BATCHES = (None, "data", "k_means")
 K_MEANS_ROUNDS = 10
 # What is drawn; a layer made of this one goes on counting.
 FIRST_CODES = 3
+ADAPTATION = 4
 
 
 class CodebookLayer(CodeLayer):
@@ -66,6 +67,8 @@ class CodebookLayer(CodeLayer):
         self.commitment = commitment
         self.commitment_reduction = commitment_reduction
         self.first_batch = first_batch
+        # How often the codes were adapted.
+        self._adaptations = 0
 
     def build(self, input_shape):
         dim = input_shape[-1]
@@ -111,12 +114,12 @@ class CodebookLayer(CodeLayer):
             counts, sums = quantization.mean_statistics(
                 constants, chosen, self.num_codes, weights
             )
-            self._measure(counts, chosen, losses, weights)
+            self._measure(counts, chosen, losses, weights, sums)
             # The codes of before this step are what was looked up.
             self._learn(constants, weights, *sum_over_replicas((counts, sums)))
         elif self._is_counting(training):
             counts = quantization.hits(indices, self.num_codes, weights)
-            self._measure(counts, chosen, losses, weights)
+            self._measure(counts, chosen, losses, weights, constants)
         if not self.return_indices:
             return outputs
         return outputs, self._shaped_indices(indices, inputs, mask)
@@ -137,9 +140,7 @@ class CodebookLayer(CodeLayer):
                 vector is not finite.
         """
         inputs = ops.cast(inputs, self.compute_dtype)
-        if not self.built:
-            self.build(inputs.shape)
-        vectors, _ = self._vectors(inputs, mask)
+        vectors, _ = self._vectors_to_build_for(inputs, mask)
         indices = nearest_codes(self._to_parts(vectors), self.codes)
         return self._shaped_indices(indices, inputs, mask)
 
@@ -150,8 +151,8 @@ class CodebookLayer(CodeLayer):
 
         It begins from vectors drawn at random. The counts begin with the sizes
         of the clusters, so that the moving averages of a batch like this one
-        go on from there. Under a strategy it is to be called outside of the
-        replicas, with all vectors.
+        go on from there; with `ema_init="zero_debias"` there are none. Under a
+        strategy it is to be called outside of the replicas, with all vectors.
 
         Args:
             inputs: Float tensor `(..., dim)`.
@@ -164,13 +165,10 @@ class CodebookLayer(CodeLayer):
         """
         as_integer("iterations", iterations)
         inputs = ops.cast(inputs, self.compute_dtype)
-        if not self.built:
-            self.build(inputs.shape)
-        vectors, weights = self._vectors(inputs, mask)
+        vectors, weights = self._vectors_to_build_for(inputs, mask)
         parts = self._to_parts(vectors)
-        seed = stateless_random.draw(self.seed_generator)
         start, found = quantization.draw_candidates(
-            parts, weights, seed, self.num_codes
+            parts, weights, self._adaptation_seed(), self.num_codes
         )
         check(
             bool(found), "`inputs` must hold a vector.", shape=inputs.shape[:-1]
@@ -191,6 +189,8 @@ class CodebookLayer(CodeLayer):
 
     # How many codes are drawn for a vector in training, if any.
     _samples = 0
+    # How many training calls make a step.
+    _calls_per_step = 1
     # Whether training draws anything, once it has begun.
     _draws = False
 
@@ -240,6 +240,17 @@ class CodebookLayer(CodeLayer):
         if self.first_batch is not None:
             self.initialized.assign(1)
 
+    def _adaptation_seed(self):
+        # Beside the generator's own draws, so that neither shifts the other.
+        self._adaptations += 1
+        seed = ops.cast(
+            ops.convert_to_tensor(self.seed_generator.state), "int32"
+        )
+        seed = ops.stack([seed[0], 0])
+        return stateless_random.fold_in(
+            stateless_random.fold_in(seed, ADAPTATION), self._adaptations
+        )
+
     def _begin_once(self, parts, weights):
         """Takes the codes from a batch, if none has given them yet."""
         if weights is None:
@@ -265,6 +276,8 @@ class CodebookLayer(CodeLayer):
             counts = quantization.hits(
                 nearest_codes(parts, codes), self.num_codes, weights
             )
+            # Counts are those of a step, which may be several such batches.
+            counts = counts * self._calls_per_step
             return codes, ops.maximum(counts, 1.0)
 
         codes, counts = ops.cond(is_due, begin, lambda: before)

@@ -5,7 +5,9 @@ from keras import ops
 
 from keras_xf.checks import as_integer
 from keras_xf.checks import check
+from keras_xf.checks import check_shape
 from keras_xf.initializers.per_slice import PerSlice
+from keras_xf.layers.code_indices import as_code_indices
 from keras_xf.layers.moving_codebook_layer import MovingCodebookLayer
 from keras_xf.layers.restart import Restart
 from keras_xf.ops import discrete
@@ -58,7 +60,8 @@ class DVQ(MovingCodebookLayer):
             last of them.
         first_batch: What the first training batch makes of the codes: "data"
             takes vectors of it, "k_means" the means of ten rounds of Lloyd's
-            algorithm, from there on, with the hits of that batch as counts.
+            algorithm, from there on, with the hits of that batch as counts,
+            or with none if `ema_init` is "zero_debias".
             Under a strategy that is the batch of all replicas, which each step
             then sends to all: `adapt` does without. By default they stay as
             they were initialized, and so they do until then.
@@ -163,11 +166,19 @@ class DVQ(MovingCodebookLayer):
             mask has hidden a vector.
 
         Raises:
-            ValueError: If there are more than `2**31` packed indices.
+            ValueError: If there are more than `2**31` packed indices, if shape
+                or dtype are others, or, in eager execution, if an index is out
+                of range.
         """
-        return packing.pack(
-            ops.convert_to_tensor(indices), self.num_codes, order
+        packing.check_packable(self.num_codes, self.num_parts)
+        indices = as_code_indices(indices, self.num_codes)
+        check_shape(
+            "indices",
+            indices.shape,
+            "(..., num_parts)",
+            num_parts=self.num_parts,
         )
+        return packing.pack(indices, self.num_codes, order)
 
     def unpack_indices(self, packed, order: str = "little"):
         """Reads the indices of the parts from one.
@@ -177,14 +188,18 @@ class DVQ(MovingCodebookLayer):
             order: As for `pack_indices`.
 
         Returns:
-            int32 tensor `(..., num_parts)`.
+            int32 tensor `(..., num_parts)`; -1 where the number is negative.
+            Of a number that is too large the part that counts the most is out
+            of range, which a look-up notices.
 
         Raises:
-            ValueError: If there are more than `2**31` packed indices.
+            ValueError: If there are more than `2**31` packed indices, if the
+                dtype is none of integers, or, in eager execution, if a number
+                is out of range.
         """
-        return packing.unpack(
-            ops.convert_to_tensor(packed), self.num_codes, self.num_parts, order
-        )
+        packing.check_packable(self.num_codes, self.num_parts)
+        packed = as_code_indices(packed, self.num_codes**self.num_parts)
+        return packing.unpack(packed, self.num_codes, self.num_parts, order)
 
     def get_config(self):
         return {

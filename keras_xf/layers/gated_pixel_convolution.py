@@ -10,6 +10,7 @@ from keras_xf.initializers.own_draws import own_draws
 from keras_xf.layers.token_ids import as_token_ids
 from keras_xf.ops import embedding
 from keras_xf.ops.dropout import drop
+from keras_xf.ops.empty_batches import never_empty
 
 
 @keras.saving.register_keras_serializable(package="keras_xf")
@@ -137,15 +138,18 @@ class GatedPixelConvolution(keras.layers.Layer):
     def call(self, inputs, condition=None, class_ids=None, training=False):
         shapes = [tuple(x.shape) for x in inputs]
         self._check_pair(shapes, *self._dims)
-        above, before = inputs
-        above_bias, before_bias = self.biases(condition, class_ids)
-        rows = ops.pad(above, _padding(rows=self.reach, sides=0))
-        columns = ops.pad(before, _padding(rows=0, sides=self.reach))
-        if self.strict:
-            rows, columns = rows[:, :-1], columns[:, :, :-1]
-        vertical, link = self.see_rows(rows, above_bias, training)
-        link = link if before_bias is None else link + before_bias
-        return vertical, self.see_columns(columns, link, training)
+        biases = self.biases(condition, class_ids)
+        # Only what is given has rows.
+        given = {
+            name: tensor
+            for name, tensor in zip(
+                ("above", "before", "above_bias", "before_bias"),
+                (*inputs, *biases),
+                strict=True,
+            )
+            if tensor is not None
+        }
+        return never_empty(lambda x: self._see(**x, training=training), given)
 
     def biases(self, condition=None, class_ids=None):
         """What condition and class add to the two stacks, before the gates.
@@ -271,6 +275,18 @@ class GatedPixelConvolution(keras.layers.Layer):
             filters=self.filters,
         )
         return shapes
+
+    def _see(
+        self, above, before, above_bias=None, before_bias=None, training=False
+    ):
+        """Both stacks of whole images."""
+        rows = ops.pad(above, _padding(rows=self.reach, sides=0))
+        columns = ops.pad(before, _padding(rows=0, sides=self.reach))
+        if self.strict:
+            rows, columns = rows[:, :-1], columns[:, :, :-1]
+        vertical, link = self.see_rows(rows, above_bias, training)
+        link = link if before_bias is None else link + before_bias
+        return vertical, self.see_columns(columns, link, training)
 
     def _convolution(self, kernel_size, place, name):
         return keras.layers.Conv2D(

@@ -120,10 +120,14 @@ class GumbelSoftmax(CodeLayer):
             **kwargs,
         )
         self.temperature = scheduled.as_number_or_schedule(
-            "temperature", temperature, lambda x: x > 0, "be positive"
+            "temperature",
+            temperature,
+            lambda x: x > 0 and math.isfinite(x),
+            "be positive",
         )
         check(
-            min_temperature >= discrete.MIN_TEMPERATURE,
+            min_temperature >= discrete.MIN_TEMPERATURE
+            and math.isfinite(min_temperature),
             f"`min_temperature` must be {discrete.MIN_TEMPERATURE} at least.",
             min_temperature=min_temperature,
         )
@@ -133,7 +137,7 @@ class GumbelSoftmax(CodeLayer):
             logits=logits,
         )
         check(
-            divergence >= 0,
+            divergence >= 0 and math.isfinite(divergence),
             "`divergence` must not be negative.",
             divergence=divergence,
         )
@@ -185,7 +189,7 @@ class GumbelSoftmax(CodeLayer):
             outputs = ops.where(is_finite, outputs, math.nan)
         if self._is_counting(training):
             counts = quantization.hits(indices[None], self.num_codes, weights)
-            self._measure(counts, indices[None, None], losses, weights)
+            self._measure(counts, indices[None, None], losses, weights, logits)
             if is_learning:
                 self._learn(counts, ops.isfinite(ops.sum(logits)))
         outputs = self._masked(outputs, inputs, mask)
@@ -215,9 +219,7 @@ class GumbelSoftmax(CodeLayer):
                 vector is not finite.
         """
         inputs = ops.cast(inputs, self.compute_dtype)
-        if not self.built:
-            self.build(inputs.shape)
-        vectors, _ = self._vectors(inputs, mask)
+        vectors, _ = self._vectors_to_build_for(inputs, mask)
         indices = self._argmax(self._logits(vectors))
         return self._shaped_indices(indices[None], inputs, mask)
 
@@ -257,11 +259,12 @@ class GumbelSoftmax(CodeLayer):
         is_usable = ops.logical_and(is_finite, ops.sum(counts) > 0)
         change = (counts - self.counts) * (1 - USAGE_DECAY)
         self.counts.assign_add(ops.where(is_usable, change, 0.0))
-        self.steps.assign_add(ops.cast(is_finite, "int32"))
+        self.steps.assign_add(ops.cast(is_usable, "int32"))
 
     def _begin(self, codes, counts=None):
         self.codes.assign(codes)
         self.counts.assign(ops.ones_like(self.counts))
+        self.steps.assign(0)
 
     def _running_counts(self):
         return ops.convert_to_tensor(self.counts)

@@ -1,5 +1,7 @@
 """What layers whose codebook follows moving averages have in common."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -49,7 +51,11 @@ class MovingCodebookLayer(CodebookLayer):
     ):
         super().__init__(num_codes, **kwargs)
         check(0 <= decay < 1, "`decay` must lie in [0, 1).", decay=decay)
-        check(epsilon >= 0, "`epsilon` must not be negative.", epsilon=epsilon)
+        check(
+            epsilon >= 0 and math.isfinite(epsilon),
+            "`epsilon` must not be negative.",
+            epsilon=epsilon,
+        )
         check(
             ema_init in STARTS,
             f"`ema_init` must be one of {STARTS}.",
@@ -77,6 +83,7 @@ class MovingCodebookLayer(CodebookLayer):
         self.accumulation_steps = as_integer(
             "accumulation_steps", accumulation_steps
         )
+        self._calls_per_step = self.accumulation_steps
         self._zero_debias = ema_init == "zero_debias"
         self._first_counts = "zeros" if self._zero_debias else "ones"
 

@@ -35,8 +35,10 @@ class RasterSequence(keras.layers.Layer):
         **kwargs: `keras.layers.Layer` arguments, such as `name` and `dtype`.
 
     Call arguments:
-        inputs: For each level an integer tensor `(batch, height, width)`, in a
-            list or tuple; if `reverse`, float tensor `(batch, length,
+        inputs: For each level an integer tensor `(batch, height, width)` in
+            `[0, num_codes)`, in a list or tuple; what is out of range is an
+            error in eager execution, and elsewhere `vocabulary_size`, which is
+            no token. If `reverse`, float tensor `(batch, length,
             vocabulary_size)`.
         class_ids: Integer tensor `(batch,)` in `[0, num_classes)`.
         reverse: Whether logits are to be laid out as images.
@@ -117,15 +119,14 @@ class RasterSequence(keras.layers.Layer):
         for codes, number, offset in zip(
             inputs, self.num_codes, self.offsets, strict=True
         ):
-            codes = ops.cast(as_token_ids("inputs", codes, number), "int32")
-            length = math.prod(codes.shape[1:])
-            rows.append(ops.reshape(codes, (-1, length)) + offset)
+            codes = self._tokens("inputs", codes, number, offset)
+            rows.append(ops.reshape(codes, (-1, math.prod(codes.shape[1:]))))
         if class_ids is None:
             first = ops.zeros_like(rows[0][:, :1])
         else:
-            ids = as_token_ids("class_ids", class_ids, self.num_classes)
+            ids = self._tokens("class_ids", class_ids, self.num_classes)
             check_shape("class_ids", ids.shape, "(batch,)")
-            first = ops.cast(ids, "int32")[:, None]
+            first = ids[:, None]
         token_ids = ops.concatenate([first, *rows], axis=1)[:, :-1]
         return token_ids, ops.full_like(token_ids[:, 0], self.length)
 
@@ -158,6 +159,13 @@ class RasterSequence(keras.layers.Layer):
             "num_codes": self.num_codes,
             "num_classes": self.num_classes,
         }
+
+    def _tokens(self, name, ids, number, offset=0):
+        ids = as_token_ids(name, ids, number)
+        # Those of others would be tokens of another level.
+        is_known = ops.logical_and(ids >= 0, ids < number)
+        ids = ops.cast(ops.where(is_known, ids, 0), "int32") + offset
+        return ops.where(is_known, ids, self.vocabulary_size)
 
     def _check_levels(self, given):
         check(

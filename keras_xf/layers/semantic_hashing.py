@@ -1,5 +1,7 @@
 """Semantic hashing bottleneck (Kaiser & Bengio, 2018)."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -119,7 +121,7 @@ class SemanticHashing(BottleneckLayer):
             num_bits=num_bits,
         )
         check(
-            noise_stddev >= 0,
+            noise_stddev >= 0 and math.isfinite(noise_stddev),
             "`noise_stddev` must not be negative.",
             noise_stddev=noise_stddev,
         )
@@ -167,14 +169,15 @@ class SemanticHashing(BottleneckLayer):
             bits = discrete.hash_bits(logits, use_hard=True)
         if self._is_counting(training):
             ones, total = _count(bits > 0.5, weights)
-            self.bit_usage.update_state(ones, total)
+            is_finite = ops.isfinite(ops.sum(logits))
+            share = ops.cast(is_finite, "float32")
+            self.bit_usage.update_state(ones * share, total * share)
             if self.joint_usage is not None:
                 packed = packing.pack(ops.cast(bits > 0.5, "int32"), 2)[None]
-                self.joint_usage.update_state(
-                    quantization.hits(packed, 2**self.num_bits, weights)[0]
-                )
+                hits = quantization.hits(packed, 2**self.num_bits, weights)[0]
+                self.joint_usage.update_state(hits * share)
             if is_learning:
-                self._learn(ones, total, ops.isfinite(ops.sum(logits)))
+                self._learn(ones, total, is_finite)
         outputs = self._masked(self._read(bits), inputs, mask)
         if not self.return_indices:
             return outputs
@@ -195,9 +198,7 @@ class SemanticHashing(BottleneckLayer):
                 vector is not finite.
         """
         inputs = ops.cast(inputs, self.compute_dtype)
-        if not self.built:
-            self.build(inputs.shape)
-        vectors, _ = self._vectors(inputs, mask)
+        vectors, _ = self._vectors_to_build_for(inputs, mask)
         return self._packed(self._logits(vectors) > 0, inputs, mask)
 
     def decode_from_indices(self, indices):
@@ -214,13 +215,12 @@ class SemanticHashing(BottleneckLayer):
                 integers, or, in eager execution, if an index is out of range.
         """
         self._check_built()
-        indices = as_code_indices(indices, 2**self.num_bits)
         bits = self.unpack_indices(indices)
-        lead = ops.shape(indices)
+        lead = ops.shape(bits)[:-1]
         flat = ops.reshape(ops.maximum(bits, 0), (-1, self.num_bits))
         flat = ops.cast(flat, wide_dtype(self.compute_dtype))
         outputs = ops.reshape(self._read(flat), (*lead, self._dim))
-        return hide(outputs, indices >= 0)
+        return hide(outputs, bits[..., 0] >= 0)
 
     def pack_indices(self, bits):
         """Writes bits as one number.
@@ -229,9 +229,18 @@ class SemanticHashing(BottleneckLayer):
             bits: Tensor `(..., num_bits)` of zeros and ones.
 
         Returns:
-            int32 tensor `(...)`, the first bit counting the least.
+            int32 tensor `(...)`, the first bit counting the least; -1 where
+            any bit is.
+
+        Raises:
+            ValueError: If the shape is another, or, in eager execution, if a
+                bit is neither.
         """
-        return packing.pack(ops.convert_to_tensor(bits), 2)
+        bits = ops.cast(bits, "int32")
+        check_shape(
+            "bits", bits.shape, "(..., num_bits)", num_bits=self.num_bits
+        )
+        return packing.pack(as_code_indices(bits, 2), 2)
 
     def unpack_indices(self, indices):
         """Reads the bits of numbers.
@@ -241,8 +250,15 @@ class SemanticHashing(BottleneckLayer):
 
         Returns:
             int32 tensor `(..., num_bits)`; -1 where the number is negative.
+            Where a number is too large its last bit is 1, which only eager
+            execution notices.
+
+        Raises:
+            ValueError: If the dtype is none of integers, or, in eager
+                execution, if a number is out of range.
         """
-        return packing.unpack(ops.convert_to_tensor(indices), 2, self.num_bits)
+        indices = as_code_indices(indices, 2**self.num_bits)
+        return ops.minimum(packing.unpack(indices, 2, self.num_bits), 1)
 
     @property
     def codebook(self):
@@ -345,7 +361,7 @@ class SemanticHashing(BottleneckLayer):
         change = ones / ops.maximum(total, 1.0) - self.rates
         change = ops.where(is_usable, change * (1 - USAGE_DECAY), 0.0)
         self.rates.assign_add(change)
-        self.steps.assign_add(ops.cast(is_finite, "int32"))
+        self.steps.assign_add(ops.cast(is_usable, "int32"))
 
 
 def _count(bits, weights):

@@ -14,7 +14,6 @@ from keras_xf.layers import VQEMA
 from keras_xf.layers import GumbelSoftmax
 from keras_xf.layers import Restart
 from keras_xf.layers import SemanticHashing
-from keras_xf.layers.semantic_hashing import MOST_BITS
 
 LAYERS = {
     "vq_ema": VQEMA,
@@ -23,6 +22,8 @@ LAYERS = {
     "gumbel_softmax": GumbelSoftmax,
     "semantic_hashing": SemanticHashing,
 }
+# Their number itself must be an int32, for a server to compare with.
+MOST_CODES = 2**30
 # Arguments that the model sets.
 _OF_THE_MODEL = ("num_codes", "num_bits", "return_indices", "seed", "kwargs")
 
@@ -120,11 +121,12 @@ def _own_initializer(layer, options, dim):
 def _size(kind, num_codes, dim, options):
     """The first argument of the layer."""
     if kind == "semantic_hashing":
+        most = MOST_CODES.bit_length() - 1
         bits = num_codes.bit_length() - 1
         check(
-            num_codes == 2**bits and 1 <= bits <= MOST_BITS,
+            num_codes == 2**bits and 1 <= bits <= most,
             "`num_codes` must be a power of 2 for semantic_hashing, from 2 to "
-            f"2**{MOST_BITS}.",
+            f"2**{most}.",
             num_codes=num_codes,
         )
         return bits
@@ -139,9 +141,9 @@ def _size(kind, num_codes, dim, options):
     )
     root = round(num_codes ** (1 / parts))
     check(
-        num_codes == root**parts and num_codes <= 2**31,
+        num_codes == root**parts and num_codes <= MOST_CODES,
         "`num_codes` must be the codes of a part to the power of `num_parts`, "
-        "and 2**31 at most.",
+        "and 2**30 at most.",
         num_codes=num_codes,
         num_parts=parts,
     )

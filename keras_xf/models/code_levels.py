@@ -127,3 +127,13 @@ def levels_of(model: keras.Model) -> list[CodeLevel]:
         model=model.name,
     )
     return code_levels(shapes, numbers)
+
+
+def count_classes(model: keras.Model) -> int | None:
+    """How many classes a prior knows, None if it knows of none.
+
+    Args:
+        model: A model of `build_code_transformer` or `build_pixel_cnn`.
+    """
+    numbers = [getattr(layer, "num_classes", None) for layer in model.layers]
+    return next(filter(None, numbers), None)

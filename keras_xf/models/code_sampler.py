@@ -4,11 +4,15 @@ import math
 from collections.abc import Callable
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_xf.checks import check
 from keras_xf.checks import check_shape
+from keras_xf.decoding import assert_sampling_inputs
 from keras_xf.decoding import uniform_noise
+from keras_xf.layers.token_ids import as_token_ids
+from keras_xf.models.code_levels import count_classes
 from keras_xf.models.code_levels import levels_of
 from keras_xf.models.code_transformer_draws import CodeTransformerDraws
 from keras_xf.models.pixel_cnn_draws import PixelCNNDraws
@@ -40,6 +44,9 @@ def code_sampler(model: keras.Model) -> Callable:
         temperature 0 get the most probable code at each place. It returns a
         dict of the codes, int32 `(batch, height, width)`, by the model's names.
 
+        It raises `ValueError` where it is known that an argument is not one of
+        these, and in a graph `tf.errors.InvalidArgumentError` when that runs.
+
     Raises:
         ValueError: If the model is another builder's.
 
@@ -57,6 +64,7 @@ def code_sampler(model: keras.Model) -> Callable:
     is_transformer = "raster_sequence" in names
     draws = (CodeTransformerDraws if is_transformer else PixelCNNDraws)(model)
     num_draws = sum(math.prod(level.shape) for level in levels)
+    num_classes = count_classes(model)
     has_classes = "class_ids" in model.input
 
     # In eager execution too: a loop of so many small steps takes many times
@@ -85,18 +93,60 @@ def code_sampler(model: keras.Model) -> Callable:
         check_shape("seed", tuple(seed.shape), "(batch, two)", two=2)
         inputs = {"seed": seed}
         if class_ids is not None:
-            inputs["class_ids"] = tf.cast(class_ids, tf.int32)
-            check_shape(
-                "class_ids", tuple(inputs["class_ids"].shape), "(batch,)"
-            )
-        if isinstance(temperature, int | float):
-            check(
-                0 <= temperature < math.inf,
-                "`temperature` must be finite and not negative.",
-                temperature=temperature,
-            )
-        temperature = tf.cast(temperature, tf.float32)
+            inputs["class_ids"] = _known_classes(class_ids, num_classes)
+            _check_rows(inputs["class_ids"], seed)
+        temperature = _known_temperature(temperature)
         inputs["temperature"] = tf.broadcast_to(temperature, tf.shape(seed)[:1])
         return never_empty(draw, inputs)
 
     return sample_codes
+
+
+def _known_classes(class_ids, num_classes):
+    """int32 `(batch,)`, each one of a class that there is."""
+    class_ids = tf.convert_to_tensor(class_ids)
+    ids = as_token_ids("class_ids", class_ids, num_classes)
+    check_shape("class_ids", tuple(ids.shape), "(batch,)")
+    if not tf.executing_eagerly():
+        # A Transformer has codes for tokens, too, that others would be.
+        tf.debugging.Assert(
+            tf.reduce_all((ids >= 0) & (ids < num_classes)),
+            [f"`class_ids` must lie in [0, {num_classes}). Received:", ids],
+        )
+    return tf.cast(ids, tf.int32)
+
+
+def _check_rows(class_ids, seed):
+    received, expected = class_ids.shape[0], seed.shape[0]
+    check(
+        None in (received, expected) or received == expected,
+        "`class_ids` must have as many rows as `seed`.",
+        class_ids=received,
+        seed=expected,
+    )
+    if None in (received, expected):
+        tf.debugging.Assert(
+            tf.equal(tf.shape(class_ids)[0], tf.shape(seed)[0]),
+            [
+                "`class_ids` must have as many rows as `seed`. Received:",
+                tf.shape(class_ids)[0],
+                tf.shape(seed)[0],
+            ],
+        )
+
+
+def _known_temperature(temperature):
+    """Float32, finite and not negative."""
+    given = temperature
+    temperature = tf.cast(temperature, tf.float32)
+    # A number is known in a graph, too.
+    values = tf.get_static_value(temperature)
+    if values is None:
+        assert_sampling_inputs(temperature, 1.0)
+        return temperature
+    check(
+        np.all((values >= 0) & np.isfinite(values)),
+        "`temperature` must be finite and not negative.",
+        temperature=given,
+    )
+    return temperature

@@ -4,6 +4,8 @@ import dataclasses
 
 import keras
 
+from keras_xf.layers.convolutions import Convolution
+from keras_xf.layers.convolutions import TransposedConvolution
 from keras_xf.models.seeds import Seeds
 
 
@@ -113,7 +115,7 @@ class ImageParts:
 
     def convolve(self, x, dim, name, *, size, strides=1, activation=None):
         """A convolution that keeps the size, or halves it."""
-        return keras.layers.Conv2D(
+        return Convolution(
             dim,
             size,
             strides=strides,
@@ -126,7 +128,7 @@ class ImageParts:
 
     def double(self, x, dim, name, size, activation=None):
         """A transposed convolution to a size that halved is that of `x`."""
-        x = keras.layers.Conv2DTranspose(
+        x = TransposedConvolution(
             dim,
             4,
             strides=2,

@@ -11,6 +11,8 @@ from keras_xf.checks import check
 from keras_xf.layers import Dropout
 from keras_xf.layers import GatedPixelConvolution
 from keras_xf.layers import TokenEmbedding
+from keras_xf.layers.convolutions import Convolution
+from keras_xf.layers.convolutions import TransposedConvolution
 from keras_xf.models.code_levels import class_input
 from keras_xf.models.code_levels import code_levels
 from keras_xf.models.seeds import Seeds
@@ -163,7 +165,7 @@ class _Parts:
         )
 
     def convolution(self, kernel_size, name):
-        return keras.layers.Conv2D(
+        return Convolution(
             self.hidden_dim,
             kernel_size,
             padding="same",
@@ -198,6 +200,10 @@ def _condition(parts, codes, level, shape, num_blocks):
         keepdims=True, name=f"{name}_mean", **options
     )(x)
     mean = parts.dense(parts.hidden_dim, f"{name}_all")(mean)
+    # Keras's sum would take a mean of no rows for a bias.
+    mean = keras.layers.UpSampling2D(
+        level.shape, name=f"{name}_everywhere", **options
+    )(mean)
     for index in range(num_blocks):
         x = parts.residual_block(x, f"{name}_block_{index}")
     x = keras.layers.Add(dtype=parts.dtype, name=f"{name}_sum")([x, mean])
@@ -206,7 +212,7 @@ def _condition(parts, codes, level, shape, num_blocks):
         math.ceil(new / old)
         for new, old in zip(shape, level.shape, strict=True)
     ]
-    x = keras.layers.Conv2DTranspose(
+    x = TransposedConvolution(
         parts.hidden_dim,
         # As wide as bilinear interpolation: each place sees two of the old
         # ones on each axis.

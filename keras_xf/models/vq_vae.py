@@ -15,6 +15,7 @@ from keras_xf.models.image_parts import halved
 from keras_xf.models.seeds import Seeds
 from keras_xf.models.vq_vae_parts import one_level_parts
 from keras_xf.models.vq_vae_parts import two_level_parts
+from keras_xf.models.vq_vae_parts import wide_dtype_of
 
 # Names of codes, and of the layers that make them.
 _ONE_LEVEL = {"code_ids": "codes"}
@@ -69,7 +70,7 @@ def build_vq_vae(
             "semantic_hashing". Each level has one of its own.
         num_codes: How many codes a vector is written as one of; of "dvq" all
             combinations of the codes of its parts, of "semantic_hashing" all
-            patterns of its bits. The default is the paper's.
+            patterns of its bits, 2**30 at most. The default is the paper's.
         code_dim: Width of the codes.
         codes_per_place: Codes side by side for each place of the encoder's
             result, all of one codebook. The grid is wider by as much. The
@@ -164,7 +165,7 @@ def build_vq_vae(
             make("bottom_codes"),
             *two_level_parts(parts, shape, sizes, code_dim),
         ]
-    images = keras.Input(shape, name="images")
+    images = keras.Input(shape, dtype=wide_dtype_of(dtype), name="images")
     layers = {layer.name: layer for layer in layers}
     reconstruction = _apply(layers, images)
     return keras.Model(
@@ -191,7 +192,9 @@ def vq_vae_encoder(model: keras.Model) -> keras.Model:
         ValueError: If the model is another builder's.
     """
     layers, names = _layers_of(model)
-    images = keras.Input(model.inputs[0].shape[1:], name="images")
+    images = keras.Input(
+        model.inputs[0].shape[1:], dtype=model.inputs[0].dtype, name="images"
+    )
     code_ids = {}
 
     def quantize(vectors, name):

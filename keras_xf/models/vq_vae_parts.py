@@ -54,19 +54,25 @@ def two_level_parts(
         quantized vectors to images.
     """
     bottom, top = halved(sizes[-1], 1)
-    images = keras.Input(shape, name="images")
+    images = keras.Input(shape, dtype=wide_dtype_of(parts.dtype), name="images")
     x = _shifted(images, parts.dtype)
     x = parts.named("bottom_encoder").encode(x, len(sizes) - 1)
     yield keras.Model(images, x, name="bottom_encoder")
 
     part = parts.named("top_encoder")
-    features = keras.Input(x.shape[1:], name="features")
+    features = keras.Input(
+        x.shape[1:], dtype=wide_dtype_of(parts.dtype), name="features"
+    )
     x = part.convolve(part.encode(features, 1), dim, "vectors", size=1)
     yield keras.Model(features, x, name="top_encoder")
 
     part = parts.named("bottom_vectors")
-    features = keras.Input(features.shape[1:], name="features")
-    vectors = keras.Input((*top, dim), name="top_vectors")
+    features = keras.Input(
+        features.shape[1:], dtype=wide_dtype_of(parts.dtype), name="features"
+    )
+    vectors = keras.Input(
+        (*top, dim), dtype=wide_dtype_of(parts.dtype), name="top_vectors"
+    )
     x = part.decode(vectors, [bottom, top], dim)
     x = keras.layers.Concatenate(dtype=part.dtype)([x, features])
     x = part.convolve(x, dim, "vectors", size=1)
@@ -74,8 +80,14 @@ def two_level_parts(
 
     part = parts.named("decoder")
     vectors = [
-        keras.Input((*top, dim), name="top_vectors"),
-        keras.Input((*bottom, dim), name="bottom_vectors"),
+        keras.Input(
+            (*top, dim), dtype=wide_dtype_of(parts.dtype), name="top_vectors"
+        ),
+        keras.Input(
+            (*bottom, dim),
+            dtype=wide_dtype_of(parts.dtype),
+            name="bottom_vectors",
+        ),
     ]
     x = part.double(vectors[0], dim, "doubling_top", bottom)
     x = keras.layers.Concatenate(dtype=part.dtype)([x, vectors[1]])
@@ -83,9 +95,19 @@ def two_level_parts(
     yield keras.Model(vectors, x, name="decoder")
 
 
+def wide_dtype_of(dtype: object) -> str:
+    """What inputs and results of a policy have: float32 or wider.
+
+    Args:
+        dtype: Dtype or dtype policy; Keras's global one if None.
+    """
+    policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+    return wide_dtype(policy.compute_dtype)
+
+
 def _encoder(parts, shape, num_halvings, dim, codes_per_place):
     parts = parts.named("encoder")
-    images = keras.Input(shape, name="images")
+    images = keras.Input(shape, dtype=wide_dtype_of(parts.dtype), name="images")
     x = parts.encode(_shifted(images, parts.dtype), num_halvings)
     x = parts.convolve(x, dim * codes_per_place, "vectors", size=1)
     if codes_per_place > 1:
@@ -100,7 +122,9 @@ def _decoder(parts, sizes, dim, codes_per_place, channels):
     parts = parts.named("decoder")
     height, width = sizes[-1]
     shape = (height, width * codes_per_place, dim)
-    vectors = x = keras.Input(shape, name="vectors")
+    vectors = x = keras.Input(
+        shape, dtype=wide_dtype_of(parts.dtype), name="vectors"
+    )
     if codes_per_place > 1:
         x = keras.layers.Reshape(
             (height, width, codes_per_place * dim), dtype=parts.dtype
@@ -114,6 +138,5 @@ def _shifted(images, dtype):
 
 
 def _as_images(x, dtype):
-    policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
-    dtype = wide_dtype(policy.compute_dtype)
+    dtype = wide_dtype_of(dtype)
     return keras.layers.Rescaling(1.0, 0.5, dtype=dtype, name="shift_back")(x)

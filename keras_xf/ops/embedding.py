@@ -17,6 +17,9 @@ def look_up(table, ids):
     Returns:
         Tensor `(*ids.shape, dim)` like `table`.
     """
+    # Keras counts negative ids from the end; a gather fails on what is no row,
+    # on a CPU.
+    ids = ops.where(ids < 0, table.shape[0], ids)
     # The reshape reads a variable: a custom gradient takes tensors only.
     return _look_up(ops.reshape(table, table.shape), ids)
 

@@ -22,7 +22,11 @@ def never_empty(function: Callable, tensors):
     Returns:
         What the function returns, without rows if there were none.
     """
-    number = tf.shape(tf.nest.flatten(tensors)[0])[0]
+    first = tf.nest.flatten(tensors)[0]
+    if first.shape[0]:
+        # It has rows, as in eager execution nearly always.
+        return function(tensors)
+    number = tf.shape(first)[0]
     missing = tf.maximum(1 - number, 0)
 
     def fill(tensor):

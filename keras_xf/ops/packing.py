@@ -58,14 +58,18 @@ def unpack(packed, base: int, number: int, order: str = "little"):
         order: As for `pack`.
 
     Returns:
-        int32 tensor `(..., number)`; -1 where the number is negative.
+        int32 tensor `(..., number)`; -1 where the number is negative. Of one
+        that is too large the digit that counts the most is `base` or more.
 
     Raises:
         ValueError: If numbers would not fit, or the order is none of these.
     """
     powers = _powers(base, number, order)
     packed = ops.cast(packed, "int32")[..., None]
-    digits = ops.maximum(packed, 0) // powers % base
+    digits = ops.maximum(packed, 0) // powers
+    # The first of them is not cut, so that what is too large is noticed.
+    is_first = powers == base ** (number - 1)
+    digits = ops.where(is_first, digits, digits % base)
     return ops.where(packed >= 0, digits, -1)
 
 

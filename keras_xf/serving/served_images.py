@@ -7,12 +7,12 @@ import keras
 import tensorflow as tf
 
 from keras_xf.checks import check
-from keras_xf.decoding import assert_sampling_inputs
 from keras_xf.models import code_sampler
 from keras_xf.models import code_shapes
 from keras_xf.models import num_codes
 from keras_xf.models import vq_vae_decoder
 from keras_xf.models import vq_vae_encoder
+from keras_xf.models.code_levels import count_classes
 from keras_xf.models.code_levels import levels_of
 from keras_xf.ops.empty_batches import never_empty
 from keras_xf.serving import requests
@@ -44,7 +44,7 @@ class ServedImages(tf.Module):
             self._check_prior(prior)
             served.append(prior)
             sample = code_sampler(prior)
-            self.num_classes = _count_classes(prior)
+            self.num_classes = count_classes(prior)
         # These alone are saved with the module: with the whole models would go
         # functions that nobody serves.
         self.state = [v.value for model in served for v in model.variables]
@@ -93,7 +93,6 @@ class ServedImages(tf.Module):
             return self._draw(class_ids, seed, temperature)
 
     def _draw(self, class_ids, seed, temperature):
-        assert_sampling_inputs(temperature, 1.0)
         codes = self._parts.sample(class_ids, seed, temperature)
         return {"images": self._decode(codes), **codes}
 
@@ -141,9 +140,3 @@ class _Parts:
     encoder: keras.Model
     decoder: keras.Model
     sample: Callable | None
-
-
-def _count_classes(prior):
-    """How many classes a prior knows, None if it knows of none."""
-    numbers = [getattr(layer, "num_classes", None) for layer in prior.layers]
-    return next(filter(None, numbers), None)

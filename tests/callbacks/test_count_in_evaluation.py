@@ -140,16 +140,45 @@ def test_predictions_assign_nothing_after_it():
     assert assigned(tf.function(lambda x: model(x, training=False)))
 
 
+def active(logs):
+    return logs["codes_active_codes"]
+
+
+def test_it_counts_after_the_model_was_compiled_again():
+    model = compiled(layers.VQ(4, name="codes"))
+    held_out = np.zeros((4, 5, 4), "float32")
+    options = {"verbose": 0, "return_dict": True}
+    callback = CountInEvaluation()
+    for _ in range(2):
+        # Of nothing counted: all codes.
+        assert active(model.evaluate(held_out, held_out, **options)) == 4
+        for _ in range(2):
+            logs = model.evaluate(
+                held_out, held_out, callbacks=[callback], **options
+            )
+            assert active(logs) == 1
+        model.compile("sgd", "mse")
+
+
 def test_an_evaluation_that_failed_leaves_no_trace():
-    layer = layers.VQ(4)
+    layer = layers.VQ(4, name="codes")
     model = compiled(layer)
     inputs = normal(8, 5, 4)
     callback = CountInEvaluation()
-    callback.set_model(model)
-    callback.on_test_begin()
-    assert layer.code_usage.counts_in_evaluation
-    model.predict(inputs, verbose=0, callbacks=[callback])
+
+    class Failing(keras.callbacks.Callback):
+        def on_test_batch_end(self, batch, logs=None):
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        model.evaluate(
+            inputs, inputs, verbose=0, callbacks=[callback, Failing()]
+        )
     assert not layer.code_usage.counts_in_evaluation
-    callback.on_test_begin()
+    before = layer.code_usage.hits.numpy()
+    model.predict(inputs, verbose=0)
+    np.testing.assert_array_equal(layer.code_usage.hits.numpy(), before)
+    assert not assigned(tf.function(lambda x: model(x, training=False)))
     model.fit(inputs, inputs, verbose=0, callbacks=[callback])
-    assert not layer.code_usage.counts_in_evaluation
+    logs = model.evaluate(inputs, inputs, verbose=0, return_dict=True)
+    assert active(logs) == 4

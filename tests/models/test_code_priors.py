@@ -291,3 +291,15 @@ def test_codes_and_classes_that_are_missing_are_told(model):
         "Received: codes=['bottom_code_ids'], "
         "model=['top_code_ids', 'bottom_code_ids']."
     )
+
+
+@pytest.mark.parametrize("wrong", [-1, 4, 5])
+def test_predictions_of_codes_of_others_fail(builder, wrong):
+    model = make(builder)
+    inputs = {
+        name: np.zeros((2, *tensor.shape[1:]), "int32")
+        for name, tensor in model.input.items()
+    }
+    inputs["bottom_code_ids"][1, 0, 0] = wrong
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        model.predict(inputs, verbose=0)

@@ -232,3 +232,41 @@ def test_rejects(sampler):
         "`temperature` must be finite and not negative. "
         "Received: temperature=-1.0."
     )
+    for wrong in (np.float32(-1), np.full(4, np.nan), tf.constant(np.inf)):
+        assert "`temperature` must be finite and not negative. " in message(
+            CLASSES, SEEDS, wrong
+        )
+    for wrong in (-1, 3):
+        assert message(CLASSES * 0 + wrong, SEEDS) == (
+            f"`class_ids` must lie in [0, 3). Received: class_ids={wrong}."
+        )
+    assert message(CLASSES * 1.0, SEEDS) == (
+        "`class_ids` must be integer token ids. Received: dtype='float64'."
+    )
+    assert message(CLASSES[:3], SEEDS) == (
+        "`class_ids` must have as many rows as `seed`. "
+        "Received: class_ids=3, seed=4."
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((CLASSES - 1, SEEDS, TEMPERATURES), "must lie in [0, 3)"),
+        ((CLASSES + 1, SEEDS, TEMPERATURES), "must lie in [0, 3)"),
+        ((CLASSES[:3], SEEDS, TEMPERATURES), "must have as many rows"),
+        ((CLASSES, SEEDS, -TEMPERATURES), "must be finite and not negative"),
+    ],
+)
+def test_graphs_reject(sampler, arguments, message):
+    function = tf.function(
+        sampler,
+        input_signature=[
+            tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([None, 2], tf.int32),
+            tf.TensorSpec([None], tf.float32),
+        ],
+    )
+    with pytest.raises(tf.errors.InvalidArgumentError) as error:
+        function(*arguments)
+    assert message in str(error.value)

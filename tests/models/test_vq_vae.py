@@ -478,12 +478,12 @@ def test_float64_stays_float64():
         (
             {"bottleneck": "semantic_hashing", "num_codes": 12},
             "`num_codes` must be a power of 2 for semantic_hashing, from 2 to "
-            "2**31. Received: num_codes=12.",
+            "2**30. Received: num_codes=12.",
         ),
         (
             {"bottleneck": "dvq", "num_codes": 12},
             "`num_codes` must be the codes of a part to the power of "
-            "`num_parts`, and 2**31 at most. Received: num_codes=12, "
+            "`num_parts`, and 2**30 at most. Received: num_codes=12, "
             "num_parts=2.",
         ),
         (
@@ -521,3 +521,58 @@ def test_codes_out_of_range_are_refused():
     code_ids = np.full((1, *models.code_shapes(model)["code_ids"]), 16)
     with pytest.raises(ValueError, match=r"`indices` must lie in \[0, 16\)"):
         decoder({"code_ids": code_ids})
+
+
+@pytest.mark.parametrize("num_levels", [1, 2])
+def test_halves_keep_the_policy_of_the_model(num_levels):
+    model = build(num_levels=num_levels, dtype="float32")
+    images = images_of(model)
+    expected = models.vq_vae_encoder(model)(images)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        codes = models.vq_vae_encoder(model)(images)
+        decoder = models.vq_vae_decoder(model)
+    finally:
+        keras.config.set_dtype_policy(before)
+    for name in expected:
+        np.testing.assert_array_equal(codes[name], expected[name])
+    np.testing.assert_allclose(
+        decoder(codes)["reconstruction"],
+        model(images)["reconstruction"],
+        atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize("num_levels", [1, 2])
+def test_float64_is_float64_from_end_to_end(num_levels):
+    model = build(num_levels=num_levels, dtype="float64")
+    images = images_of(model)["images"].astype("float64")
+    parts = [x for x in model.layers if isinstance(x, keras.Model)]
+    for part in (model, *parts):
+        inputs = [
+            0.5 + np.zeros((2, *tensor.shape[1:])) for tensor in part.inputs
+        ]
+        if part is model:
+            # Codes between them and the outputs hide it.
+            part = keras.Model(
+                model.inputs, model.get_layer(parts[0].name).output
+            )
+            inputs = [images]
+        near = [x + 1e-10 * (np.arange(x.shape[-1]) == 0) for x in inputs]
+        outputs = [np.asarray(part(x)) for x in (inputs, near)]
+        assert outputs[0].dtype == "float64"
+        assert 0 < np.max(np.abs(outputs[1] - outputs[0])) < 1e-6
+
+
+@pytest.mark.parametrize("bottleneck", ["dvq", "semantic_hashing"])
+def test_servers_can_count_the_codes(bottleneck):
+    with pytest.raises(ValueError, match=r"2\*\*30"):
+        build(
+            bottleneck=bottleneck,
+            num_codes=2**31,
+            code_dim=31,
+            bottleneck_options={"num_parts": 31}
+            if bottleneck == "dvq"
+            else None,
+        )

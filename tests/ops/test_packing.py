@@ -63,3 +63,13 @@ def test_rejects_an_order():
     assert str(error.value) == (
         "`order` must be one of ('little', 'big'). Received: order='middle'."
     )
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"), [("little", [0, 3]), ("big", [3, 0])]
+)
+def test_what_is_too_large_is_noticed(order, expected):
+    digits = packing.unpack(np.array([12]), 4, 2, order)
+    np.testing.assert_array_equal(digits, [expected])
+    digits = packing.unpack(np.array([17]), 4, 2, order)
+    assert np.max(digits) >= 4
