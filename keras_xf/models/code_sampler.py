@@ -93,8 +93,8 @@ def code_sampler(model: keras.Model) -> Callable:
         check_shape("seed", tuple(seed.shape), "(batch, two)", two=2)
         inputs = {"seed": seed}
         if class_ids is not None:
-            inputs["class_ids"] = _known_classes(class_ids, num_classes)
-            _check_rows(inputs["class_ids"], seed)
+            class_ids = _known_classes(class_ids, num_classes)
+            inputs["class_ids"] = _with_rows_of(seed, class_ids)
         temperature = _known_temperature(temperature)
         inputs["temperature"] = tf.broadcast_to(temperature, tf.shape(seed)[:1])
         return never_empty(draw, inputs)
@@ -107,16 +107,19 @@ def _known_classes(class_ids, num_classes):
     class_ids = tf.convert_to_tensor(class_ids)
     ids = as_token_ids("class_ids", class_ids, num_classes)
     check_shape("class_ids", tuple(ids.shape), "(batch,)")
-    if not tf.executing_eagerly():
-        # A Transformer has codes for tokens, too, that others would be.
-        tf.debugging.Assert(
-            tf.reduce_all((ids >= 0) & (ids < num_classes)),
-            [f"`class_ids` must lie in [0, {num_classes}). Received:", ids],
-        )
-    return tf.cast(ids, tf.int32)
+    ids = tf.cast(ids, tf.int32)
+    if tf.executing_eagerly():
+        return ids
+    # A Transformer has codes for tokens, too, that others would be.
+    return _asserted(
+        ids,
+        tf.reduce_all((ids >= 0) & (ids < num_classes)),
+        [f"`class_ids` must lie in [0, {num_classes}). Received:", ids],
+    )
 
 
-def _check_rows(class_ids, seed):
+def _with_rows_of(seed, class_ids):
+    """`class_ids`, as many as seeds."""
     received, expected = class_ids.shape[0], seed.shape[0]
     check(
         None in (received, expected) or received == expected,
@@ -124,15 +127,25 @@ def _check_rows(class_ids, seed):
         class_ids=received,
         seed=expected,
     )
-    if None in (received, expected):
-        tf.debugging.Assert(
-            tf.equal(tf.shape(class_ids)[0], tf.shape(seed)[0]),
-            [
-                "`class_ids` must have as many rows as `seed`. Received:",
-                tf.shape(class_ids)[0],
-                tf.shape(seed)[0],
-            ],
-        )
+    if None not in (received, expected):
+        return class_ids
+    received, expected = tf.shape(class_ids)[0], tf.shape(seed)[0]
+    return _asserted(
+        class_ids,
+        tf.equal(received, expected),
+        [
+            "`class_ids` must have as many rows as `seed`. Received:",
+            received,
+            expected,
+        ],
+    )
+
+
+def _asserted(tensor, condition, message):
+    """The tensor, after the assertion: else its use could fail before it."""
+    assertion = tf.debugging.Assert(condition, message)
+    with tf.control_dependencies([assertion]):
+        return tf.identity(tensor)
 
 
 def _known_temperature(temperature):

@@ -6,6 +6,7 @@ tests/conformance; here is what only this layer does.
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_xf.layers import RasterSequence
 
@@ -109,3 +110,13 @@ def test_rejects_codes_of_others():
         "`inputs` must have the shape (batch, length, vocabulary_size) with "
         "length=8, vocabulary_size=13. Received: shape=(1, 8, 12)."
     ) in message(np.zeros((1, 8, 12), "float32"), reverse=True)
+
+
+@pytest.mark.parametrize("wrong", [-1, 5, 12])
+def test_what_is_out_of_range_is_no_token_of_another(wrong):
+    layer = RasterSequence(SHAPES, [5, 7], num_classes=2)
+    call = tf.function(layer)
+    token_ids, _ = call(
+        [TOP * 0 + wrong, BOTTOM], class_ids=np.array([wrong, 1])
+    )
+    np.testing.assert_array_equal(token_ids[:, :3], [[14] * 3, [1, 14, 14]])
