@@ -547,20 +547,18 @@ def test_halves_keep_the_policy_of_the_model(num_levels):
 @pytest.mark.parametrize("num_levels", [1, 2])
 def test_float64_is_float64_from_end_to_end(num_levels):
     model = build(num_levels=num_levels, dtype="float64")
-    images = images_of(model)["images"].astype("float64")
-    parts = [x for x in model.layers if isinstance(x, keras.Model)]
-    for part in (model, *parts):
-        inputs = [
-            0.5 + np.zeros((2, *tensor.shape[1:])) for tensor in part.inputs
-        ]
-        if part is model:
-            # Codes between them and the outputs hide it.
-            part = keras.Model(
-                model.inputs, model.get_layer(parts[0].name).output
-            )
-            inputs = [images]
-        near = [x + 1e-10 * (np.arange(x.shape[-1]) == 0) for x in inputs]
-        outputs = [np.asarray(part(x)) for x in (inputs, near)]
+    assert model.inputs[0].dtype == "float64"
+    assert models.vq_vae_encoder(model).inputs[0].dtype == "float64"
+    for part in model.layers:
+        # Codes hide what is so near.
+        if not isinstance(part, keras.Model):
+            continue
+        outputs = []
+        for change in (0, 1e-10):
+            inputs = [0.5 + np.zeros((2, *x.shape[1:])) for x in part.inputs]
+            inputs = [x + change * np.arange(x.shape[-1]) for x in inputs]
+            inputs = keras.tree.pack_sequence_as(part.input, inputs)
+            outputs.append(np.asarray(part(inputs)))
         assert outputs[0].dtype == "float64"
         assert 0 < np.max(np.abs(outputs[1] - outputs[0])) < 1e-6
 
