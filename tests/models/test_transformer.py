@@ -215,10 +215,12 @@ def test_unknown_builders_are_named():
     with pytest.raises(ValueError) as error:
         models.build({"builder": "build_nothing", "arguments": {}})
     assert str(error.value) == (
-        "`builder` must be one of ['build_language_model', "
+        "`builder` must be one of ['build_code_transformer', "
+        "'build_language_model', 'build_pixel_cnn', "
         "'build_reformer_encoder', 'build_reformer_language_model', "
         "'build_sequence_to_sequence', 'build_transformer_xl', "
-        "'build_weighted_transformer']. Received: builder='build_nothing'."
+        "'build_vq_vae', 'build_weighted_transformer']. Received: "
+        "builder='build_nothing'."
     )
 
 
