@@ -11,6 +11,8 @@ from keras_xf.layers.code_layer import CodeLayer
 from keras_xf.ops import discrete
 from keras_xf.ops import quantization
 from keras_xf.ops import stateless_random
+from keras_xf.ops.k_means import k_means
+from keras_xf.ops.k_means import spread_vectors
 from keras_xf.ops.nearest import nearest_codes
 from keras_xf.ops.replicas import gather_over_replicas
 from keras_xf.ops.replicas import sum_over_replicas
@@ -149,7 +151,9 @@ class CodebookLayer(CodeLayer):
     ) -> None:
         """Puts the codes at means of vectors, by Lloyd's algorithm.
 
-        It begins from vectors drawn at random. The counts begin with the sizes
+        It begins from vectors far from each other, as k-means++ does (Arthur
+        and Vassilvitskii, 2007), which takes as long as some rounds for few
+        codes and longer than all of them for thousands. The counts begin with the sizes
         of the clusters, so that the moving averages of a batch like this one
         go on from there; with `ema_init="zero_debias"` there are none. Under a
         strategy it is to be called outside of the replicas, with all vectors.
@@ -167,13 +171,13 @@ class CodebookLayer(CodeLayer):
         inputs = ops.cast(inputs, self.compute_dtype)
         vectors, weights = self._vectors_to_build_for(inputs, mask)
         parts = self._to_parts(vectors)
-        start, found = quantization.draw_candidates(
+        start, found = spread_vectors(
             parts, weights, self._adaptation_seed(), self.num_codes
         )
         check(
             bool(found), "`inputs` must hold a vector.", shape=inputs.shape[:-1]
         )
-        codes, counts = quantization.k_means(parts, start, iterations, weights)
+        codes, counts = k_means(parts, start, iterations, weights)
         # A code with no count, and so no sum, would fall to the origin.
         self._begin(codes, ops.maximum(counts, 1.0))
 
@@ -268,11 +272,11 @@ class CodebookLayer(CodeLayer):
         before = tuple(map(ops.convert_to_tensor, (self.codes, self.counts)))
 
         def begin():
-            rows, _ = quantization.draw_candidates(
-                parts, weights, seed, self.num_codes
-            )
-            rounds = K_MEANS_ROUNDS if self.first_batch == "k_means" else 0
-            codes, _ = quantization.k_means(parts, rows, rounds, weights)
+            draw, rounds = quantization.draw_candidates, 0
+            if self.first_batch == "k_means":
+                draw, rounds = spread_vectors, K_MEANS_ROUNDS
+            codes, _ = draw(parts, weights, seed, self.num_codes)
+            codes, _ = k_means(parts, codes, rounds, weights)
             counts = quantization.hits(
                 nearest_codes(parts, codes), self.num_codes, weights
             )

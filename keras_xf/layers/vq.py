@@ -30,8 +30,8 @@ class VQ(CodebookLayer):
         commitment_reduction: Whether losses are the "mean" over entries, or
             "sum_over_dim", the sum of them, as the paper has it.
         first_batch: What the first training batch makes of the codes: "data"
-            takes vectors of it, "k_means" the means of ten rounds of Lloyd's
-            algorithm, from there on, with the hits of that batch as counts.
+            takes vectors of it, "k_means" what `adapt` makes of it, with the
+            hits of that batch as counts.
             Under a strategy that is the batch of all replicas, which each step
             then sends to all: `adapt` does without. By default they stay as
             they were initialized, and so they do until then.

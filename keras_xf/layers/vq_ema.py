@@ -58,9 +58,9 @@ class VQEMA(MovingCodebookLayer):
             `gradient_accumulation_steps`. Codes begin again from vectors of the
             last of them.
         first_batch: What the first training batch makes of the codes: "data"
-            takes vectors of it, "k_means" the means of ten rounds of Lloyd's
-            algorithm, from there on, with the hits of that batch as counts,
-            or with none if `ema_init` is "zero_debias".
+            takes vectors of it, "k_means" what `adapt` makes of it, with the
+            hits of that batch as counts, or with none if `ema_init` is
+            "zero_debias".
             Under a strategy that is the batch of all replicas, which each step
             then sends to all: `adapt` does without. By default they stay as
             they were initialized, and so they do until then.

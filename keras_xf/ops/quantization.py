@@ -11,7 +11,6 @@ import typing
 from keras import ops
 
 from keras_xf.ops import stateless_random
-from keras_xf.ops.nearest import nearest_codes
 from keras_xf.ops.packing import pack
 
 # So that the logarithm of no hits is finite; that of Sonnet.
@@ -365,30 +364,6 @@ def restart(state: CodebookState, dead, rows, count, scale=1.0):
         ops.where(dead[..., None], count * rows, state.sums),
         state.steps,
     )
-
-
-def k_means(vectors, codes, iterations: int, weights=None, reduce=None):
-    """Lloyd's algorithm; a code without vectors stays where it is.
-
-    Args:
-        vectors: Float tensor `(parts, number, dim)`.
-        codes: `(parts, num_codes, dim)`, where it begins.
-        iterations: Number of rounds.
-        weights: `(number,)`; ones by default.
-        reduce: Function of counts and sums that adds those of all replicas.
-
-    Returns:
-        Codes, and how many vectors each had in the last round.
-    """
-    counts = ops.zeros_like(codes[..., 0])
-    for _ in range(iterations):
-        indices = nearest_codes(vectors, codes)
-        counts, sums = statistics(vectors, indices, codes.shape[1], weights)
-        if reduce is not None:
-            counts, sums = reduce((counts, sums))
-        means = sums / ops.maximum(counts, 1e-12)[..., None]
-        codes = ops.where(counts[..., None] > 0, means, codes)
-    return codes, counts
 
 
 def mean_square(vectors, codes, weights=None, reduction: str = "mean"):

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from keras_xf.ops import quantization
+from keras_xf.ops.k_means import k_means
 from keras_xf.ops.nearest import nearest_codes
 from tests.oracles import quantization as oracle
 
@@ -121,7 +122,7 @@ def test_codes_reach_a_fixed_point_of_lloyds_algorithm():
     state = begin(vectors[:6])
     for _ in range(150):
         state = step(state, vectors, decay=0.8, epsilon=0.0)
-    means, _ = quantization.k_means(vectors[None], state.codes, 1)
+    means, _ = k_means(vectors[None], state.codes, 1)
     np.testing.assert_allclose(state.codes, means, atol=1e-4)
 
 
@@ -250,28 +251,6 @@ def test_restarted_codes_stay_where_they_are_put(scale):
         rows[dead],
         rtol=1e-6,
     )
-
-
-def test_k_means_finds_separate_blobs():
-    centers = np.array([[0, 0], [10, 0], [0, 10], [10, 10]], "float32")
-    vectors = np.repeat(centers, 50, axis=0) + 0.01 * normal(200, 2)
-    weights = np.ones(201, "float32")
-    weights[200] = 0
-    vectors = np.concatenate([vectors, [[500, 500]]]).astype("float32")
-    start = vectors[[3, 60, 110, 180]] + 1
-    codes, counts = quantization.k_means(vectors[None], start[None], 5, weights)
-    np.testing.assert_allclose(codes[0], centers, atol=0.01)
-    np.testing.assert_array_equal(counts[0], [50] * 4)
-    np.testing.assert_allclose(
-        quantization.perplexity(counts), [4.0], rtol=1e-5
-    )
-
-
-def test_k_means_leaves_a_code_without_vectors():
-    start = np.array([[0, 0], [99, 99]], "float32")
-    codes, counts = quantization.k_means(normal(1, 9, 2), start[None], 3)
-    np.testing.assert_array_equal(codes[0, 1], [99, 99])
-    np.testing.assert_array_equal(counts[0], [9, 0])
 
 
 def test_mean_square_counts_what_has_weight():
