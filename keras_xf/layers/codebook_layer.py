@@ -152,10 +152,10 @@ class CodebookLayer(CodeLayer):
         """Puts the codes at means of vectors, by Lloyd's algorithm.
 
         It begins from vectors far from each other, as k-means++ does (Arthur
-        and Vassilvitskii, 2007), which takes as long as some rounds for few
-        codes and longer than all of them for thousands. The counts begin with the sizes
-        of the clusters, so that the moving averages of a batch like this one
-        go on from there; with `ema_init="zero_debias"` there are none. Under a
+        and Vassilvitskii, 2007). That takes about as long as the rounds, for
+        thousands of codes longer. The counts begin with the sizes of the
+        clusters, so that the moving averages of a batch like this one go on
+        from there; with `ema_init="zero_debias"` there are none. Under a
         strategy it is to be called outside of the replicas, with all vectors.
 
         Args:

@@ -2,8 +2,8 @@
 
 It begins as k-means++ does (Arthur and Vassilvitskii, 2007, section 2.2,
 https://dl.acm.org/doi/10.5555/1283383.1283494): of codes that begin at any
-vectors two are in one cluster almost always, and Lloyd's algorithm does not part
-them.
+vectors two are in one cluster almost always, and Lloyd's algorithm does not
+part them.
 """
 
 import math
@@ -15,8 +15,8 @@ from keras_xf.ops import stateless_random
 from keras_xf.ops.nearest import nearest_codes
 from keras_xf.ops.quantization import statistics
 
-# A vector is drawn by its row, then in the row: a sum up to each of them, one by
-# one, would take longer than the distances.
+# A vector is drawn by its row, then in the row: sums up to each of all vectors
+# would take longer than the distances.
 COLUMNS = 256
 
 
