@@ -113,7 +113,7 @@ def plot_collapse(kinds: dict[str, Sequence[dict]], path: str | Path) -> None:
     # Here, since it is an extra that nothing else needs.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 4 * len(kinds)), layout="constrained")
+    figure = Figure(figsize=(15, 4 * len(kinds)), layout="constrained")
     rows = figure.subplots(len(kinds), 3, squeeze=False)
     # The ten colors of matplotlib, and one more.
     colors = dict(
@@ -144,7 +144,9 @@ def plot_collapse(kinds: dict[str, Sequence[dict]], path: str | Path) -> None:
             if name != "active_fraction":
                 axes.set_yscale("log")
             axes.grid(alpha=0.3)
-    rows[0, 0].legend(fontsize="small")
+    figure.legend(
+        *rows[0, 0].get_legend_handles_labels(), loc="outside right upper"
+    )
     with atomic_file(path) as aside:
         figure.savefig(aside, dpi=110)
 
