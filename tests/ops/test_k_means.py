@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from sklearn.cluster import kmeans_plusplus
 
 from keras_xf.ops import quantization
 from keras_xf.ops.k_means import k_means
@@ -94,6 +95,25 @@ def test_begins_in_each_of_many_blobs(jit_compile):
                 centers[part][:, None] - np.asarray(rows)[part], axis=-1
             )
             assert len(set(np.argmin(distances, axis=0))) == 40, seed
+
+
+def test_leaves_as_little_as_scikit_learn():
+    centers = normal(15, 4)
+    vectors = np.repeat(centers, 40, axis=0) + 0.3 * normal(600, 4, seed=1)
+    # Each part draws for itself.
+    parts = np.tile(vectors[None], (60, 1, 1))
+    ours, _ = spread_vectors(parts, None, SEED, 15)
+    theirs = [
+        kmeans_plusplus(vectors, 15, random_state=seed)[0] for seed in range(60)
+    ]
+    candidates, _ = quantization.draw_candidates(parts, None, SEED, 15)
+
+    def mean_left(codes):
+        squares = np.sum((np.asarray(codes)[:, :, None] - vectors) ** 2, -1)
+        return np.mean(np.min(squares, axis=1))
+
+    assert abs(mean_left(ours) / mean_left(theirs) - 1) < 0.05
+    assert mean_left(candidates) > 1.2 * mean_left(theirs)
 
 
 @pytest.mark.parametrize("number", [3, 20])
