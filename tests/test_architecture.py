@@ -70,6 +70,7 @@ FILES_ON_TENSORFLOW = {
     "keras_xf.ops.chunks": "custom gradients, loops of rounds",
     "keras_xf.ops.chunk_step": "gathers with batch axes",
     "keras_xf.ops.empty_batches": "a padding that is known late",
+    "keras_xf.ops.k_means": "gathers with batch axes",
     "keras_xf.ops.lsh_bias": "gathers with batch axes",
     "keras_xf.ops.lsh_hashing": "a loop of lots",
     "keras_xf.ops.lsh_step": "gathers with batch axes",
