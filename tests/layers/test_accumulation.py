@@ -126,7 +126,7 @@ def test_it_goes_with_the_optimizers_accumulation():
         model.layers[-1].set_codebook(normal(6, 4))
         steps = accumulation_steps if accumulation_steps > 1 else None
         optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=steps)
-        model.compile(optimizer, "mse")
+        model.compile(optimizer, "mse", jit_compile=False)
         return model
 
     whole, parts = new_model(1), new_model(2)

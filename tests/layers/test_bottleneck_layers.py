@@ -58,7 +58,7 @@ def test_training_that_goes_on_draws_what_it_would_have_drawn(
         model = keras.Sequential(
             [keras.Input((5, 4)), keras.layers.Dense(4), RANDOM[maker]()]
         )
-        model.compile(keras.optimizers.Adam(0.01), "mse")
+        model.compile(keras.optimizers.Adam(0.01), "mse", jit_compile=False)
         # An optimizer's own state is loaded where it has been made.
         model.optimizer.build(model.trainable_variables)
         return model

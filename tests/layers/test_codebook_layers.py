@@ -184,7 +184,7 @@ def test_inference_changes_nothing(make):
     model = keras.Sequential(
         [keras.Input((5, 4)), layer, keras.layers.Dense(4)]
     )
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", jit_compile=False)
 
     def values(layer):
         return [variable.numpy() for variable in layer.variables]
@@ -288,14 +288,13 @@ def test_what_is_not_finite_is_refused_or_not_learnt(make):
     assert_same(values(layer), before)
 
 
-@pytest.mark.parametrize("way", ["file", "weights", "checkpoint"])
-def test_training_goes_on_after_it_was_saved(make, way, tmp_path):
+def test_training_goes_on_after_it_was_saved(make, tmp_path):
     def new_model():
         keras.utils.set_random_seed(1)
         model = keras.Sequential(
             [keras.Input((5, 4)), keras.layers.Dense(4), make()]
         )
-        model.compile(keras.optimizers.Adam(0.01), "mse")
+        model.compile(keras.optimizers.Adam(0.01), "mse", jit_compile=False)
         return model
 
     def train(model, seeds):
@@ -303,45 +302,42 @@ def test_training_goes_on_after_it_was_saved(make, way, tmp_path):
             inputs = normal(8, 5, 4, seed=seed)
             model.train_on_batch(inputs, inputs)
 
-    unbroken = new_model()
-    train(unbroken, range(6))
     model = new_model()
     train(model, range(3))
-    if way == "file":
-        model.save(tmp_path / "model.keras")
-        other = keras.saving.load_model(tmp_path / "model.keras")
-    elif way == "weights":
-        model.save_weights(tmp_path / "model.weights.h5")
-        other = new_model()
+    model.save(tmp_path / "model.keras")
+    model.save_weights(tmp_path / "model.weights.h5")
+    tf.train.Checkpoint(model=model).write(str(tmp_path / "model"))
+    of_file = keras.saving.load_model(tmp_path / "model.keras")
+    of_weights, of_checkpoint = new_model(), new_model()
+    for other in (of_weights, of_checkpoint):
         # The optimizer's own state is loaded where it has been made.
         other.optimizer.build(other.trainable_variables)
-        other.load_weights(tmp_path / "model.weights.h5")
-    else:
-        tf.train.Checkpoint(model=model).write(str(tmp_path / "model"))
-        other = new_model()
-        other.optimizer.build(other.trainable_variables)
-        tf.train.Checkpoint(model=other).read(
-            str(tmp_path / "model")
-        ).expect_partial()
-    for a, b in zip(
-        other.layers[-1].weights, model.layers[-1].weights, strict=True
-    ):
-        np.testing.assert_array_equal(a.numpy(), b.numpy(), a.path)
-    train(other, range(3, 6))
-    for a, b in zip(other.weights, unbroken.weights, strict=True):
-        np.testing.assert_allclose(a.numpy(), b.numpy(), atol=1e-6)
+    of_weights.load_weights(tmp_path / "model.weights.h5")
+    tf.train.Checkpoint(model=of_checkpoint).read(
+        str(tmp_path / "model")
+    ).expect_partial()
+    others = (of_file, of_weights, of_checkpoint)
+    for other in others:
+        for a, b in zip(
+            other.layers[-1].weights, model.layers[-1].weights, strict=True
+        ):
+            np.testing.assert_array_equal(a.numpy(), b.numpy(), a.path)
+    train(model, range(3, 6))
+    for other in others:
+        train(other, range(3, 6))
+        for a, b in zip(other.weights, model.weights, strict=True):
+            np.testing.assert_allclose(a.numpy(), b.numpy(), atol=1e-6)
 
 
-@pytest.mark.parametrize("is_masked", [False, True])
-def test_replicas_learn_as_one_device(make, is_masked, strategy):
+def test_replicas_learn_as_one_device(make, strategy):
     one = built(make)
     with strategy.scope():
         both = twin(make, one)
     for seed in range(3):
         inputs = normal(4, 5, 4, seed=seed)
         mask = np.ones((4, 5), "bool")
-        if is_masked:
-            mask[2:, 1:] = False
+        # The first replica has more vectors, of the first batch all.
+        mask[2:, 1:] = seed == 0
         one(inputs, training=True, mask=mask)
         step_on_replicas(strategy, both, inputs, mask)
         if not is_random(one):
@@ -381,7 +377,7 @@ def test_models_train_alike_on_replicas(strategy):
         model = keras.Sequential(
             [keras.Input((5, 4)), dense[0], first, dense[1], second, dense[2]]
         )
-        model.compile(keras.optimizers.SGD(0.1), "mse")
+        model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)
         return model
 
     one = new_model()
@@ -529,7 +525,7 @@ def test_metrics_are_in_the_logs(make):
     model = keras.Sequential(
         [keras.Input((5, 4)), layer, keras.layers.Dense(4)]
     )
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", jit_compile=False)
     inputs = normal(8, 5, 4)
     logs = model.fit(
         inputs, inputs, validation_data=(inputs, inputs), verbose=0

@@ -217,14 +217,14 @@ def test_replicas_draw_noise_of_their_own_and_count_together(strategy):
 
 def test_learns_to_send_what_it_is_given():
     keras.utils.set_random_seed(1)
-    inputs = np.eye(4, dtype="float32")[np.arange(64) % 4] * 3
+    inputs = np.eye(4, dtype="float32")[np.arange(9600) % 4] * 3
     layer = GumbelSoftmax(
         8, temperature=0.7, divergence=0.1, seed=2, name="codes"
     )
     model = keras.Sequential([keras.Input((4,)), layer, keras.layers.Dense(4)])
-    model.compile(keras.optimizers.Adam(0.03), "mse")
-    history = model.fit(inputs, inputs, epochs=150, verbose=0).history
-    error = np.mean((model.predict(inputs, verbose=0) - inputs) ** 2)
+    model.compile(keras.optimizers.Adam(0.03), "mse", jit_compile=False)
+    history = model.fit(inputs, inputs, verbose=0).history
+    error = np.mean((model(inputs) - inputs) ** 2)
     assert error < 0.2
     assert len(np.unique(layer.encode(inputs))) == 4
     assert "codes_perplexity" in history

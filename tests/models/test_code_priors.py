@@ -190,7 +190,9 @@ def test_learns_a_pattern(builder):
     }
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(
-        keras.optimizers.Adam(1e-2), loss=dict.fromkeys(targets, loss)
+        keras.optimizers.Adam(1e-2),
+        loss=dict.fromkeys(targets, loss),
+        jit_compile=False,
     )
     model.fit(inputs, targets, batch_size=12, epochs=15, verbose=0)
     codes = {name: x for name, x in inputs.items() if name != "class_ids"}

@@ -274,6 +274,7 @@ def test_fit_moves_every_weight_and_learns(bottleneck, options):
         keras.optimizers.Adam(1e-2),
         {"reconstruction": NormalizedMeanSquaredError(variance)},
         metrics={"reconstruction": ["mse", ErrorMetric(variance)]},
+        jit_compile=False,
     )
     history = model.fit(
         images,
@@ -309,7 +310,11 @@ def test_saved_models_go_on_as_if_unbroken(tmp_path):
         )
 
     model = build_with("vq_ema", num_levels=2)
-    model.compile("adam", {"reconstruction": NormalizedMeanSquaredError(0.1)})
+    model.compile(
+        "adam",
+        {"reconstruction": NormalizedMeanSquaredError(0.1)},
+        jit_compile=False,
+    )
     train(model, 0)
     model.save(tmp_path / "model.keras")
     revived = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)

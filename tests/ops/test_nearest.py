@@ -18,8 +18,10 @@ def arrays(number, num_codes, dim, parts=1, offset=0.0, scale=1.0):
     ]
 
 
-@pytest.mark.parametrize("num_codes", [1, 5, 63, 64, 100, 512])
-@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize(
+    ("num_codes", "parts"),
+    [(1, 3), (5, 1), (63, 3), (64, 1), (64, 3), (100, 3), (512, 1)],
+)
 @pytest.mark.parametrize("scores", [2**20, 4096])
 def test_equals_the_search(num_codes, parts, scores, monkeypatch):
     # Few scores at a time make many blocks, the last of which is not full.
