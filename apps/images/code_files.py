@@ -24,18 +24,23 @@ class Codes:
         arrays: int32 `(count, height, width)` by the codes' names.
         labels: A label for each image; None where there are none.
         autoencoder_sha256: Of the `model.keras` that made them.
+        names: Where each image came from; None where it is unknown.
     """
 
     arrays: dict[str, np.ndarray]
     labels: list[str] | None
     autoencoder_sha256: str
+    names: list[str] | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
 
     @property
     def sha256(self) -> str:
-        """Tells these from other codes, or from these with other labels."""
+        """Tells these from other codes, or from these with other labels.
+
+        Names count for nothing: codes of images that were moved are the same.
+        """
         digest = hashlib.sha256("\n".join(self.labels or ()).encode())
         for name, array in sorted(self.arrays.items()):
             digest.update(f"{name} {array.shape}".encode())
@@ -51,8 +56,9 @@ class Codes:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         arrays = dict(self.arrays)
-        if self.labels is not None:
-            arrays["labels"] = np.array(self.labels)
+        for name in ("labels", "names"):
+            if getattr(self, name) is not None:
+                arrays[name] = np.array(getattr(self, name))
         with atomic_file(path) as aside, aside.open("wb") as file:
             np.savez_compressed(
                 file, autoencoder_sha256=self.autoencoder_sha256, **arrays
@@ -66,7 +72,7 @@ def read_codes(
     autoencoder_sha256: str,
     flag: str,
 ) -> Codes:
-    """Reads what `Codes.save` wrote.
+    """Reads what `Codes.save` wrote, also when it wrote no names yet.
 
     Args:
         path: The file.
@@ -107,7 +113,7 @@ def read_codes(
         made_by=made_by,
         autoencoder=autoencoder_sha256,
     )
-    labels = arrays.pop("labels", None)
+    labels, image_names = arrays.get("labels"), arrays.get("names")
     codes = {name: arrays[name] for name in NAMES if name in arrays}
     count = len(next(iter(codes.values()), ()))
     check(
@@ -118,11 +124,22 @@ def read_codes(
             x.dtype == np.int32 and 0 <= x.min() <= x.max() < num_codes[name]
             for name, x in codes.items()
         )
-        and (labels is None or labels.shape == (count,)),
+        and _are_strings(labels, count)
+        and _are_strings(image_names, count),
         f"`{flag}` must name a file of codes as apps.images.encode writes it.",
         path=str(path),
         shapes={name: x.shape for name, x in arrays.items()},
     )
     return Codes(
-        codes, None if labels is None else labels.tolist(), autoencoder_sha256
+        codes,
+        None if labels is None else labels.tolist(),
+        autoencoder_sha256,
+        names=None if image_names is None else image_names.tolist(),
+    )
+
+
+def _are_strings(array, count):
+    """Whether there is a string for each image, or no array."""
+    return array is None or (
+        array.shape == (count,) and array.dtype.kind == "U"
     )

@@ -8,8 +8,14 @@ Usage:
         --output=new_codes.npz
 
 The file has the arrays `code_ids`, or `top_code_ids` and `bottom_code_ids`,
-int32 `(count, height, width)`; `labels`, if the images have any; and
-`autoencoder_sha256`, that of the `model.keras` which made them.
+int32 `(count, height, width)`; `labels`, if the images have any; `names`, which
+tell where each image came from; and `autoencoder_sha256`, that of the
+`model.keras` which made them. Labels and names are strings `(count,)`.
+
+The name of an image is its path within the folder or the tar archive, such as
+`cat/1.png`, or its row in an .npz or idx file, such as `new.npz:0`; a digit of
+scikit-learn is `digits:0`. Where `--images`, or the run's option for the split,
+has several paths, each name begins with the path as it was given.
 """
 
 import dataclasses
@@ -77,7 +83,10 @@ def encode_images(autoencoder: Autoencoder, images: LabeledImages) -> Codes:
         images: The images.
     """
     return Codes(
-        autoencoder.encode(images.images), images.labels, autoencoder.sha256
+        autoencoder.encode(images.images),
+        images.labels,
+        autoencoder.sha256,
+        names=images.names,
     )
 
 

@@ -218,7 +218,9 @@ def with_shape(
     )
     if found[2] == shape[2]:
         return images
-    return LabeledImages(images.images.repeat(shape[2], -1), images.labels)
+    return dataclasses.replace(
+        images, images=images.images.repeat(shape[2], -1)
+    )
 
 
 def _warn(path, reason):

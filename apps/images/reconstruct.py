@@ -5,7 +5,8 @@ Usage:
     python -m apps.images.reconstruct --run_dir=runs/digits
 
 Rows of originals alternate with rows of their reconstructions, in
-`reconstructions.png` of the run directory.
+`reconstructions.png` of the run directory. The log has the originals' names,
+row by row, as apps.images.encode describes them.
 """
 
 import dataclasses
@@ -61,14 +62,19 @@ def reconstruct(options: Options) -> Path:
         ValueError: If the run directory or a file is missing or wrong.
     """
     autoencoder = options.load()
-    images = options.read().images
-    number = min(options.num_images, len(images))
-    images = images[np.arange(number) * len(images) // number]
+    found = options.read()
+    count = len(found.images)
+    number = min(options.num_images, count)
+    found = found.take(np.arange(number) * count // number)
+    images = found.images
     decoded = autoencoder.decode(autoencoder.encode(images))
     path = options.output or Path(options.run_dir) / "reconstructions.png"
     columns = min(options.columns, number)
     write_png(paired_grid(images, to_pixels(decoded), columns), path)
     logging.info("%d originals, each over its reconstruction: %s", number, path)
+    for start in range(0, number, columns):
+        names = ", ".join(found.names[start : start + columns])
+        logging.info("row %d of originals: %s", start // columns + 1, names)
     return Path(path)
 
 

@@ -271,13 +271,17 @@ def _write_files(options, folder, classes, autoencoder_sha256):
     for path in paths:
         with atomic_file(copy.path / path.name) as aside:
             shutil.copyfile(path, aside)
+            if path != source.model:
+                continue
+            # That of the copy: the source may be replaced at any time.
+            copied_sha256 = sha256(aside)
             check(
-                path != source.model or sha256(aside) == autoencoder_sha256,
+                copied_sha256 == autoencoder_sha256,
                 "`autoencoder_dir` must hold the autoencoder that made the "
                 "codes, which is not in training.",
                 autoencoder_dir=options.autoencoder_dir,
                 made_by=autoencoder_sha256,
-                autoencoder=sha256(aside),
+                autoencoder=copied_sha256,
             )
     if classes:
         write_names(Path(folder) / CLASSES, classes)

@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_xf.checks import check
 from keras_xf.data.labeled_images import LabeledImages
+from keras_xf.data.labeled_images import numbered_names
 
 
 def read_digits() -> LabeledImages:
@@ -15,7 +16,8 @@ def read_digits() -> LabeledImages:
     Digits", with 17 levels of grey, spread here over 256.
 
     Returns:
-        The images, grey, with the labels "0" to "9".
+        The images, grey, with the labels "0" to "9" and the names "digits:0"
+        to "digits:1796".
 
     Raises:
         ValueError: If scikit-learn is missing, which the extra `apps`
@@ -35,5 +37,7 @@ def read_digits() -> LabeledImages:
     digits = load_digits()
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
     return LabeledImages(
-        images[..., np.newaxis], [str(label) for label in digits.target]
+        images[..., np.newaxis],
+        labels=[str(label) for label in digits.target],
+        names=numbered_names("digits", len(images)),
     )

@@ -8,12 +8,15 @@ import numpy as np
 
 from keras_xf.checks import check
 from keras_xf.data.labeled_images import LabeledImages
+from keras_xf.data.labeled_images import numbered_names
 
 
 def read_image_arrays(
     path: str | Path, argument: str = "path"
 ) -> LabeledImages:
     """Reads `images`, and `labels` if there are any.
+
+    An image's name is that of the file with its row, such as `some.npz:0`.
 
     Args:
         path: A `.npz` file. `images` is `(count, height, width)`, or with an
@@ -66,7 +69,8 @@ def read_image_arrays(
             dtype=str(labels.dtype),
         )
         labels = [str(label) for label in labels.tolist()]
-    return LabeledImages(images, labels)
+    names = numbered_names(Path(path).name, len(images))
+    return LabeledImages(images, labels, names)
 
 
 def _to_bytes(images, path, argument):

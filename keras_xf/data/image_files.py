@@ -28,10 +28,12 @@ def read_image_files(
 ) -> LabeledImages:
     """Reads the image files in a folder, or in a tar archive.
 
-    Files are taken in the order of their names, in all subfolders. The folder
-    that a file lies in is its label; files at the top have none. Hidden files
-    and those without one of `ENDINGS` are passed over. Links are followed: in a
-    folder all but those to a folder that they lie in, in an archive hard links.
+    Files are taken in the order of their names, in all subfolders. An image's
+    name is that of its file within the folder or the archive, such as
+    `cat/1.png`. The folder that a file lies in is its label; files at the top
+    have none. Hidden files and those without one of `ENDINGS` are passed over.
+    Links are followed: in a folder all but those to a folder that they lie in,
+    in an archive hard links.
 
     Images are grey if all files are, else they have three channels; a GIF is
     grey if all of its pixels are. Transparency is dropped, of a GIF the first
@@ -55,10 +57,9 @@ def read_image_files(
     """
     path = Path(path)
     read = _read_folder if path.is_dir() else _read_archive
-    names, images, labels = [], [], []
+    insides, images = [], []
     for inside, content in read(path, argument):
-        name = str(path / inside)
-        image = _decode(content, name, on_corrupt, argument)
+        image = _decode(content, str(path / inside), on_corrupt, argument)
         if image is None:
             continue
         if image_size is not None:
@@ -69,30 +70,34 @@ def read_image_files(
                 size == first,
                 f"`{argument}` must name images of one size, or be given with "
                 "an `image_size`.",
-                path=names[0],
+                path=str(path / insides[0]),
                 size=first,
-                other_path=name,
+                other_path=str(path / inside),
                 other_size=size,
             )
-        names.append(name)
+        insides.append(inside)
         images.append(image)
-        labels.append(inside.parent.name)
     check(
         images,
         f"`{argument}` must name a folder or an archive with images.",
         path=str(path),
         endings=ENDINGS,
     )
+    labels = [inside.parent.name for inside in insides]
     first = {}
-    for name, label in zip(names, labels, strict=True):
-        first.setdefault(bool(label), name)
+    for inside, label in zip(insides, labels, strict=True):
+        first.setdefault(bool(label), str(path / inside))
     check(
         len(first) == 1,
         f"`{argument}` must name images that are all in subfolders, or none.",
         path=first.get(False),
         other_path=first.get(True),
     )
-    return LabeledImages(_stack(images), labels if True in first else None)
+    return LabeledImages(
+        _stack(images),
+        labels=labels if True in first else None,
+        names=[str(inside) for inside in insides],
+    )
 
 
 def _stack(images):

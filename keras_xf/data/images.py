@@ -1,5 +1,6 @@
 """Images from wherever they are, by the kind of file."""
 
+import dataclasses
 from collections.abc import Callable
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from keras_xf.data.image_files import read_image_files
 from keras_xf.data.image_sizes import fit_square
 from keras_xf.data.labeled_images import LabeledImages
 from keras_xf.data.labeled_images import join_images
+from keras_xf.data.labeled_images import numbered_names
 
 _ARCHIVES = (
     *(".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz"),
@@ -31,6 +33,12 @@ def read_images(
     labels_argument: str = "labels_paths",
 ) -> LabeledImages:
     """Reads images of several places, in order.
+
+    An image's name is its file within the folder or the archive, such as
+    `cat/1.png`, or the file's name with the image's row in it, such as
+    `some.npz:0`: wherever these lie, it is the same. Of several places, which
+    may have the same files, each name begins with the path as it is given:
+    `photos/cat/1.png`, `more/photos.tar/cat/1.png`, `more/some.npz:0`.
 
     Args:
         paths: For each place a folder or a tar archive of image files, as
@@ -96,9 +104,11 @@ def read_images(
                 path, next(left, None), argument, labels_argument
             )
         if image_size is not None:
-            part = LabeledImages(
-                fit_square(part.images, image_size), part.labels
+            part = dataclasses.replace(
+                part, images=fit_square(part.images, image_size)
             )
+        if len(paths) > 1:
+            part = dataclasses.replace(part, names=_full_names(path, part))
         parts.append(part)
     return join_images(parts, [str(path) for path in paths], argument)
 
@@ -109,6 +119,12 @@ def _kind(path):
     return "arrays" if path.suffix.lower() == ".npz" else "idx"
 
 
+def _full_names(path, part):
+    if _kind(path) == "files":
+        return [f"{path}/{name}" for name in part.names]
+    return numbered_names(str(path), len(part.images))
+
+
 def _read_idx_pair(path, labels_path, argument, labels_argument):
     images = read_idx(path, 3, argument)
     check(
@@ -117,8 +133,9 @@ def _read_idx_pair(path, labels_path, argument, labels_argument):
         path=str(path),
         shape=images.shape,
     )
+    names = numbered_names(path.name, len(images))
     if labels_path is None:
-        return LabeledImages(images[..., None])
+        return LabeledImages(images[..., None], names=names)
     labels = read_idx(labels_path, 1, labels_argument)
     check(
         len(labels) == len(images),
@@ -128,4 +145,6 @@ def _read_idx_pair(path, labels_path, argument, labels_argument):
         images_path=str(path),
         images=len(images),
     )
-    return LabeledImages(images[..., None], [str(each) for each in labels])
+    return LabeledImages(
+        images[..., None], [str(each) for each in labels], names
+    )

@@ -1,4 +1,4 @@
-"""Images of one size, with a label each or without."""
+"""Images of one size, with a label and a name each or without."""
 
 import dataclasses
 import hashlib
@@ -12,15 +12,18 @@ from keras_xf.checks import check
 
 @dataclasses.dataclass(frozen=True)
 class LabeledImages:
-    """Images and the label of each.
+    """Images, the label of each, and where each came from.
 
     Attributes:
         images: uint8 `(count, height, width, channels)`.
         labels: A label for each image; None where there are none.
+        names: For each image its file, or the row of a file, as the function
+            that reads it tells; None where it is unknown.
     """
 
     images: np.ndarray
     labels: list[str] | None = None
+    names: list[str] | None = None
 
     @property
     def classes(self) -> list[str]:
@@ -29,7 +32,10 @@ class LabeledImages:
 
     @property
     def sha256(self) -> str:
-        """Tells these from other images, or from these with other labels."""
+        """Tells these from other images, or from these with other labels.
+
+        Names count for nothing: images that were moved are the same.
+        """
         digest = hashlib.sha256(str(self.images.shape).encode())
         digest.update(np.ascontiguousarray(self.images).data)
         digest.update("\n".join(self.labels or ()).encode())
@@ -57,10 +63,11 @@ class LabeledImages:
         Args:
             rows: Their places, or a boolean for each.
         """
-        labels = self.labels
-        if labels is not None:
-            labels = np.array(labels, object)[rows].tolist()
-        return LabeledImages(self.images[rows], labels)
+        return LabeledImages(
+            self.images[rows],
+            labels=_take(self.labels, rows),
+            names=_take(self.names, rows),
+        )
 
     def content_places(self) -> np.ndarray:
         """Draws a number in `[0, 1)` for each image by a hash of its pixels.
@@ -112,41 +119,51 @@ def class_ids_of(labels: Sequence[str], classes: Sequence[str]) -> np.ndarray:
     return np.array([places[label] for label in labels], np.int32)
 
 
+def numbered_names(source: str, count: int) -> list[str]:
+    """Names images that have none by their rows, `<source>:<row>`.
+
+    Args:
+        source: What holds them.
+        count: How many there are. The first is row 0.
+    """
+    return [f"{source}:{row}" for row in range(count)]
+
+
 def join_images(
     parts: Sequence[LabeledImages],
-    names: Sequence[str],
+    paths: Sequence[str],
     argument: str = "paths",
 ) -> LabeledImages:
     """Puts images of several sources together, in order.
 
     Where some are grey and others are not, the grey ones get three equal
-    channels.
+    channels. Where some have names and others have none, none have.
 
     Args:
         parts: At least one.
-        names: What each is called, for the error message.
+        paths: What each is called, for the error message.
         argument: What names them, for the error message.
 
     Raises:
         ValueError: If sizes differ, or some have labels and others have none.
     """
-    for name, part in zip(names, parts, strict=True):
+    for path, part in zip(paths, parts, strict=True):
         size, first = part.images.shape[1:3], parts[0].images.shape[1:3]
         check(
             size == first,
             f"`{argument}` must name images of one size, or be given with an "
             "`image_size`.",
-            path=names[0],
+            path=paths[0],
             size=first,
-            other_path=name,
+            other_path=path,
             other_size=size,
         )
         check(
             (part.labels is None) == (parts[0].labels is None),
             f"`{argument}` must name images that all have labels, or none.",
-            path=names[0],
+            path=paths[0],
             has_labels=parts[0].labels is not None,
-            other_path=name,
+            other_path=path,
             other_has_labels=part.labels is not None,
         )
     channels = max(part.images.shape[-1] for part in parts)
@@ -154,10 +171,23 @@ def join_images(
         np.broadcast_to(part.images, (*part.images.shape[:-1], channels))
         for part in parts
     ]
-    labels = None
-    if parts[0].labels is not None:
-        labels = [label for part in parts for label in part.labels]
-    return LabeledImages(np.concatenate(images), labels)
+    return LabeledImages(
+        np.concatenate(images),
+        labels=_join([part.labels for part in parts]),
+        names=_join([part.names for part in parts]),
+    )
+
+
+def _take(values, rows):
+    if values is None:
+        return None
+    return np.array(values, object)[rows].tolist()
+
+
+def _join(parts):
+    if any(part is None for part in parts):
+        return None
+    return [value for part in parts for value in part]
 
 
 def _as_grey(image):

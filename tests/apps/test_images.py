@@ -22,6 +22,7 @@ from apps.images import train_prior
 from apps.images.autoencoder import load_autoencoder
 from apps.images.code_files import NAMES
 from apps.images.code_files import Codes
+from apps.images.code_files import read_codes
 from apps.images.code_use import code_use
 from apps.images.examples import ImageOptions
 from apps.images.picture_grid import paired_grid
@@ -31,6 +32,7 @@ from apps.images.prior import load_prior
 from apps.training import NonFiniteError
 from keras_xf import models
 from keras_xf.data.images import read_images
+from keras_xf.files import sha256
 from keras_xf.launch import launch
 from keras_xf.launch import load_options
 from tests.data.image_cases import make_images
@@ -255,8 +257,9 @@ def test_codes_on_disk(options, result, code_paths, files):
         np.testing.assert_array_equal(
             found["labels"], np.load(files / "test.npz")["labels"]
         )
+        assert found["names"].tolist() == [f"test.npz:{i}" for i in range(21)]
         assert len(str(found["autoencoder_sha256"])) == 64
-        assert len(found.files) == len(expected) + 2
+        assert len(found.files) == len(expected) + 3
 
 
 def test_other_images_are_encoded_where_they_are_asked_for(
@@ -278,16 +281,82 @@ def test_other_images_are_encoded_where_they_are_asked_for(
             np.testing.assert_array_equal(found[name], expected[name])
 
 
+NUMBERS = {"code_ids": np.arange(12, dtype=np.int32).reshape(3, 2, 2)}
+LABELS = ["x", "y", "z"]
+
+
+def read_numbers(path):
+    return read_codes(
+        path, {"code_ids": (2, 2)}, {"code_ids": 12}, "0", "codes"
+    )
+
+
+@pytest.mark.parametrize("labels", [None, LABELS])
+# One that is no UTF-8, as names of files may be.
+@pytest.mark.parametrize("names", [None, ["cat/é.png", "b", "longer\udcff"]])
+def test_codes_are_read_with_names_or_without(tmp_path, labels, names):
+    path = tmp_path / "codes.npz"
+    codes = Codes(NUMBERS, labels, "0", names=names)
+    codes.save(path)
+    with np.load(path) as arrays:
+        assert ("names" in arrays) == (names is not None)
+    found = read_numbers(path)
+    np.testing.assert_array_equal(found.arrays["code_ids"], NUMBERS["code_ids"])
+    assert found.labels == labels
+    assert found.names == names
+    assert found.sha256 == codes.sha256
+
+
+def test_a_hash_of_codes_is_the_same_whatever_their_names():
+    # As runs have recorded it.
+    expected = (
+        "0a313ac85845d4fe9a6b287af0abd9e2cf088dcc5a86b184c3b34a82b3e61103"
+    )
+    for names in (None, ["a", "b", "c"], ["b", "a", "c"]):
+        assert Codes(NUMBERS, LABELS, "0", names=names).sha256 == expected
+
+
+@pytest.mark.parametrize("name", ["labels", "names"])
+@pytest.mark.parametrize("array", [["a", "b"], "abc", [["a"]] * 3, [1, 2, 3]])
+def test_labels_and_names_are_strings_for_all_codes(tmp_path, name, array):
+    path = tmp_path / "codes.npz"
+    np.savez(path, autoencoder_sha256="0", **NUMBERS, **{name: array})
+    with pytest.raises(ValueError) as error:
+        read_numbers(path)
+    shapes = {"code_ids": (3, 2, 2), name: np.shape(array)}
+    assert str(error.value) == (
+        "`codes` must name a file of codes as apps.images.encode writes it. "
+        f"Received: path={str(path)!r}, shapes={shapes}."
+    )
+
+
 def read_png(path):
     return tf.io.decode_png(Path(path).read_bytes()).numpy()
 
 
+@pytest.fixture
+def absl_messages(caplog):
+    """What programs log, while it is collected."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.addHandler(caplog.handler)
+    logger.setLevel(logging.INFO)
+    # The root logger may hear of it, too: each once.
+    yield lambda: list(dict.fromkeys(caplog.messages))
+    logger.setLevel(level)
+    logger.removeHandler(caplog.handler)
+
+
 def test_reconstructions_are_drawn_below_their_originals(
-    options, result, files
+    options, result, files, absl_messages
 ):
     path = reconstruct.reconstruct(
         reconstruct.Options(run_dir=options.run_dir, num_images=7, columns=4)
     )
+    assert absl_messages()[-2:] == [
+        "row 1 of originals: test.npz:0, test.npz:3, test.npz:6, test.npz:9",
+        "row 2 of originals: test.npz:12, test.npz:15, test.npz:18",
+    ]
     assert path == Path(options.run_dir) / "reconstructions.png"
     images = np.load(files / "test.npz")["images"][::3, ..., None]
     autoencoder = load_autoencoder(options.run_dir, "run_dir")
@@ -498,6 +567,45 @@ def test_another_autoencoder_is_refused(
     assert "autoencoder_sha256=" in str(error.value)
 
 
+@pytest.mark.parametrize("case", ["one"], indirect=True, scope="module")
+def test_an_autoencoder_that_is_replaced_meanwhile_is_refused(
+    case, options, result, prior_options, tmp_path, monkeypatch
+):
+    moved = tmp_path / "autoencoder"
+    shutil.copytree(options.run_dir, moved)
+    before = sha256(moved / "model.keras")
+
+    def load_and_replace(*arguments):
+        autoencoder = load_autoencoder(*arguments)
+        with (moved / "model.keras").open("ab") as file:
+            file.write(b"\0")
+        return autoencoder
+
+    hashed = []
+
+    def hash_file(path):
+        hashed.append(path)
+        return sha256(path)
+
+    monkeypatch.setattr(train_prior, "load_autoencoder", load_and_replace)
+    monkeypatch.setattr(train_prior, "sha256", hash_file)
+    given = dataclasses.replace(
+        prior_options,
+        run_dir=str(tmp_path / "prior"),
+        autoencoder_dir=str(moved),
+    )
+    with pytest.raises(ValueError) as error:
+        train_prior.train_prior(given)
+    assert str(error.value) == (
+        "`autoencoder_dir` must hold the autoencoder that made the codes, "
+        "which is not in training. Received: "
+        f"autoencoder_dir={str(moved)!r}, made_by={before!r}, "
+        f"autoencoder={sha256(moved / 'model.keras')!r}."
+    )
+    assert len(hashed) == 1
+    assert [*(tmp_path / "prior" / "autoencoder").iterdir()] == []
+
+
 def test_programs_tell_one_kind_of_run_from_another(
     options, result, prior_options, prior_result, tmp_path
 ):
@@ -637,6 +745,7 @@ def test_corrupt_images_are_left_out_of_codes_if_asked_for(
     encode.encode(dataclasses.replace(given, skip_corrupt_images=True))
     with np.load(given.output) as found:
         assert len(found["code_ids"]) == 2
+        assert found["names"].tolist() == ["0.png", "2.png"]
 
 
 def test_evaluate_has_no_figure_that_is_no_number(options, result, tmp_path):
@@ -751,9 +860,10 @@ def test_digits_are_the_default_and_shared_out():
 
 
 def test_corrupt_images_stop_a_training_or_are_told_and_left_out(
-    tmp_path, caplog
+    tmp_path, absl_messages
 ):
-    for place, image in enumerate(make_images(40)):
+    images = make_images(40)
+    for place, image in enumerate(images):
         write_image(tmp_path / "images" / f"{place}.png", image)
     path = tmp_path / "images" / "7.png"
     path.write_bytes(path.read_bytes()[:50])
@@ -769,16 +879,16 @@ def test_corrupt_images_stop_a_training_or_are_told_and_left_out(
         f"Received: path={str(path)!r}, error='Invalid PNG data"
     )
     assert not (tmp_path / "run").exists()
-    logger = logging.getLogger("absl")
-    logger.addHandler(caplog.handler)
-    try:
-        parts = ImageOptions(skip_corrupt_images=True, **given).read()
-    finally:
-        logger.removeHandler(caplog.handler)
+    parts = ImageOptions(skip_corrupt_images=True, **given).read()
     assert sum(len(part.images) for part in parts.values()) == 39
     assert parts["train"].images.shape[1:] == (4, 4, 3)
-    # A set: the root logger may hear of it, too.
-    (message,) = {record.getMessage() for record in caplog.records}
+    # Whichever part an image has come to, its name tells its file.
+    names = [name for part in parts.values() for name in part.names]
+    assert sorted(names) == sorted(f"{i}.png" for i in range(40) if i != 7)
+    for part in parts.values():
+        places = [int(name.removesuffix(".png")) for name in part.names]
+        np.testing.assert_array_equal(part.images, images[places, :, :4])
+    (message,) = absl_messages()
     assert message.startswith(
         f"leaving out the corrupt image {path} (Invalid PNG data"
     )
@@ -1018,6 +1128,11 @@ def test_gray_images_get_the_channels_of_those_to_learn_from(tmp_path):
     np.testing.assert_array_equal(
         parts["validation"].images, gray.repeat(3, axis=-1)
     )
+    assert parts["validation"].names == [
+        "gray.npz:0",
+        "gray.npz:1",
+        "gray.npz:2",
+    ]
     with pytest.raises(ValueError) as error:
         ImageOptions(
             train_images=named["gray"],

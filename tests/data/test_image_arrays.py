@@ -19,6 +19,7 @@ def test_bytes_and_floats_with_labels_and_without(tmp_path):
     found = read_image_arrays(path)
     np.testing.assert_array_equal(found.images, IMAGES)
     assert found.labels == ["10", "9", "-1"]
+    assert found.names == ["a.npz:0", "a.npz:1", "a.npz:2"]
     floats = np.float32(IMAGES / 255)
     path = save(tmp_path / "b.npz", images=floats, labels=["cat", "a", "é"])
     found = read_image_arrays(path)

@@ -31,6 +31,9 @@ def test_a_folder_is_read_in_order_with_its_subfolders_as_labels(tmp_path):
     found = read_image_files(tmp_path)
     np.testing.assert_array_equal(found.images, expected)
     assert found.labels == ["cat", "cat", "dog", "dog"]
+    assert found.names == [
+        *("cat/a.PNG", "cat/b.png", "deep/dog/10.png", "deep/dog/9.png"),
+    ]
 
 
 def test_an_archive_is_read_like_a_folder(tmp_path):
@@ -44,6 +47,10 @@ def test_an_archive_is_read_like_a_folder(tmp_path):
     found = read_image_files(path)
     np.testing.assert_array_equal(found.images, expected)
     assert found.labels == ["cat", "cat", "dog", "dog"]
+    assert found.names == [
+        *("train/cat/a.PNG", "train/cat/b.png"),
+        *("train/deep/dog/10.png", "train/deep/dog/9.png"),
+    ]
 
 
 def test_images_at_the_top_have_no_labels(tmp_path):
@@ -164,6 +171,7 @@ def test_a_file_that_cannot_be_read_is_as_one_that_is_corrupt(tmp_path):
     )
     np.testing.assert_array_equal(found.images, images)
     assert told == [(str(tmp_path / "b.png"), "No such file or directory")]
+    assert found.names == ["a.png"]
 
 
 def test_hard_links_of_archives_are_files(tmp_path):

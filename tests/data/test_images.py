@@ -2,6 +2,7 @@
 
 import gzip
 import importlib.util
+import tarfile
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from keras_xf.data.digits import read_digits
 from keras_xf.data.images import read_images
 from keras_xf.data.labeled_images import LabeledImages
+from keras_xf.data.labeled_images import join_images
 from tests.data.image_cases import idx_bytes
 from tests.data.image_cases import make_images
 from tests.data.image_cases import write_image
@@ -45,6 +47,68 @@ def test_all_kinds_side_by_side(files):
     np.testing.assert_array_equal(
         fitted.images, expected[[0, 1, 2, 5, 6, 7, 8], :, 0:4]
     )
+
+
+@pytest.mark.parametrize("image_size", [None, 3])
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("folder", ["cat/0.png", "cat/1.png"]),
+        ("folder/cat", ["0.png", "1.png"]),
+        ("folder.tar", ["train/cat/0.png", "train/cat/1.png"]),
+        ("a.npz", ["a.npz:0", "a.npz:1", "a.npz:2", "a.npz:3"]),
+        ("idx", ["idx:0", "idx:1", "idx:2"]),
+    ],
+)
+def test_names_of_one_place_are_the_same_wherever_it_lies(
+    files, path, names, image_size
+):
+    with tarfile.open(files / "folder.tar", "w") as archive:
+        archive.add(files / "folder", "train")
+    found = read_images([files / path], image_size=image_size)
+    assert found.names == names
+
+
+def test_names_of_several_places_tell_them_apart(files, monkeypatch):
+    monkeypatch.chdir(files)
+    for place, image in enumerate(IMAGES[4:]):
+        write_image(files / "more" / "folder" / "cat" / f"{place}.png", image)
+    np.savez(files / "more" / "a.npz", images=IMAGES[:1], labels=["cat"])
+    with tarfile.open(files / "more" / "b.tar", "w") as archive:
+        archive.add(files / "folder" / "cat", "cat")
+    found = read_images(
+        ["folder", "more/folder/", "more/b.tar", "more/a.npz", "idx"],
+        ["labels.gz"],
+    )
+    assert found.names == [
+        *("folder/cat/0.png", "folder/cat/1.png"),
+        *("more/folder/cat/0.png", "more/folder/cat/1.png"),
+        *("more/b.tar/cat/0.png", "more/b.tar/cat/1.png"),
+        *("more/a.npz:0", "idx:0", "idx:1", "idx:2"),
+    ]
+    np.testing.assert_array_equal(
+        found.images[:7], IMAGES[[0, 1, 4, 5, 0, 1, 0]]
+    )
+
+
+def test_what_is_left_out_leaves_no_name(files):
+    for name in ("0", "2", "3"):
+        write_image(files / "folder" / "cat" / f"{name}.png", IMAGES[5])
+    (files / "folder" / "cat" / "1.png").write_bytes(b"text")
+    told = []
+    found = read_images(
+        [files / "folder"], on_corrupt=lambda path, reason: told.append(path)
+    )
+    assert told == [str(files / "folder" / "cat" / "1.png")]
+    assert found.names == ["cat/0.png", "cat/2.png", "cat/3.png"]
+    assert len(found.images) == len(found.labels) == 3
+
+
+def test_images_are_joined_with_all_names_or_none():
+    one = LabeledImages(IMAGES[:2], names=["a", "b"])
+    assert join_images([one, one], ["x", "y"]).names == ["a", "b", "a", "b"]
+    other = LabeledImages(IMAGES[:2])
+    assert join_images([one, other], ["x", "y"]).names is None
 
 
 def test_a_file_named_twice_has_the_labels_of_each_time(files):
@@ -141,7 +205,8 @@ def test_what_does_not_go_together_is_named(files, paths, labels, message):
 
 
 def test_parts_are_told_by_what_an_image_is():
-    images = LabeledImages(make_images(1000), ["x"] * 1000)
+    names = [str(place) for place in range(1000)]
+    images = LabeledImages(make_images(1000), ["x"] * 1000, names)
     places = images.content_places()
     assert places.shape == (1000,)
     # Of evenly spread numbers.
@@ -152,9 +217,11 @@ def test_parts_are_told_by_what_an_image_is():
     np.testing.assert_array_equal(
         images.take(order).content_places(), places[order]
     )
+    assert images.take(order).names == [names[place] for place in order]
     some = images.take(places < 0.1)
     np.testing.assert_array_equal(some.images, images.images[places < 0.1])
     assert some.labels == ["x"] * len(some.images)
+    assert some.names == [names[place] for place in np.where(places < 0.1)[0]]
 
 
 def test_grey_images_are_in_the_same_part_with_three_channels():
@@ -174,6 +241,16 @@ def test_what_differs_has_another_hash():
         LabeledImages(images.reshape(2, 5, 4, 3), ["a", "b"]),
     ]
     assert len({one.sha256, *(each.sha256 for each in others)}) == 5
+
+
+def test_a_hash_is_that_of_images_and_labels_whatever_their_names():
+    images = np.arange(12, dtype=np.uint8).reshape(2, 2, 3, 1)
+    # As runs have recorded it.
+    expected = (
+        "0011e48b30ac757f669d6923651ef784960a34f88e822a620bec42a4f10a41a8"
+    )
+    for names in (None, ["a", "b"], ["b", "a"]):
+        assert LabeledImages(images, ["x", "y"], names).sha256 == expected
 
 
 def test_classes_need_labels():
@@ -204,6 +281,7 @@ def test_digits_are_those_of_scikit_learn():
         np.rint(np.array([0, 0, 13, 15, 10, 15, 5, 0]) * 255 / 16),
     )
     assert digits.classes == list("0123456789")
+    assert digits.names == [f"digits:{row}" for row in range(1797)]
 
 
 def test_missing_scikit_learn_is_told(monkeypatch):
