@@ -40,6 +40,8 @@ from keras_xf.launch import launch
 from keras_xf.launch import option
 
 JUDGED_AT_ONCE = 4096
+# How long a run is. Runs that differ in it alone are of one task.
+LENGTH = ("train_steps", "max_seconds")
 # Training batches have the seed of the options and their step.
 TEST_SEED = 2**31
 
@@ -126,6 +128,7 @@ def run(options: Options) -> None:
                 "data": kind,
                 "bottleneck": name,
                 "fingerprint": _fingerprint(options, kind),
+                "task": _fingerprint(options, kind, LENGTH),
                 "time": _now(),
                 "machine": describe_machine(),
                 "train_steps": options.train_steps,
@@ -224,15 +227,15 @@ def _readers(options):
     return readers
 
 
-def _fingerprint(options, kind):
+def _fingerprint(options, kind, but=()):
     """Tells a run from one that would come out differently."""
     own = {
         "patches": ("train_images", "test_images", "patch_size"),
         "bytes": ("text", "run_length"),
     }
-    names = ("train_steps", "max_seconds", "batch_size", "learning_rate")
+    names = (*LENGTH, "batch_size", "learning_rate")
     names += ("seed", "test_vectors", "judgements")
-    values = {name: getattr(options, name) for name in names}
+    values = {name: getattr(options, name) for name in names if name not in but}
     # Early records are all of compiled steps, and do not say so.
     if not options.xla:
         values["xla"] = False

@@ -6,7 +6,8 @@ Usage:
 
 Reads what `benchmarks.index_collapse` recorded, the latest of each bottleneck
 and data, and prints a table of each kind of data. Of each kind, records whose
-options are not those of the last one are passed over.
+options are not those of the last one are passed over, but for the number of
+steps: what takes long for a step may have fewer.
 """
 
 import dataclasses
@@ -42,10 +43,10 @@ class Options:
 def draw(options: Options) -> None:
     """Prints the tables and draws the lines."""
     recorded = read_results(options.results)
-    last = {record["data"]: record["fingerprint"] for record in recorded}
+    last = {record["data"]: record["task"] for record in recorded}
     kinds = {kind: {} for kind in LOSSES}
     for record in recorded:
-        if record["fingerprint"] == last[record["data"]]:
+        if record["task"] == last[record["data"]]:
             kinds[record["data"]][record["bottleneck"]] = record
     kinds = {
         kind: [each[name] for name in BOTTLENECKS if name in each]

@@ -147,7 +147,9 @@ def test_records_of_other_options_are_not_told(text, tmp_path, capsys):
         return {
             "data": "bytes",
             "bottleneck": bottleneck,
-            "fingerprint": index_collapse._fingerprint(options, "bytes"),
+            "task": index_collapse._fingerprint(
+                options, "bytes", index_collapse.LENGTH
+            ),
             "history": [row],
         }
 
@@ -160,7 +162,7 @@ def test_records_of_other_options_are_not_told(text, tmp_path, capsys):
         [
             record("vq", options),
             *(record("vq_ema", other) for other in others),
-            record("dvq_2_sliced", options),
+            record("dvq_2_sliced", dataclasses.replace(options, train_steps=2)),
         ],
     )
     index_collapse_plot.draw(
