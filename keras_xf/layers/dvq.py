@@ -198,8 +198,14 @@ class DVQ(MovingCodebookLayer):
                 is out of range.
         """
         packing.check_packable(self.num_codes, self.num_parts)
-        packed = as_code_indices(packed, self.num_codes**self.num_parts)
+        packed = as_code_indices(packed, self.count_codes())
         return packing.unpack(packed, self.num_codes, self.num_parts, order)
+
+    def to_code_ids(self, indices):
+        return self.pack_indices(indices)
+
+    def from_code_ids(self, code_ids):
+        return self.unpack_indices(code_ids)
 
     def get_config(self):
         return {

@@ -151,7 +151,7 @@ class SemanticHashing(BottleneckLayer):
         self.rates = self._state("rates", (self.num_bits,), half)
         self.steps = self._state("steps", (), "zeros", dtype="int32")
         self._build_draw_seed()
-        self._build_joint_usage(2**self.num_bits)
+        self._build_joint_usage()
         self.bit_usage = BitUsage(
             self.num_bits,
             running=lambda: ops.convert_to_tensor(self.rates),
@@ -174,7 +174,7 @@ class SemanticHashing(BottleneckLayer):
             self.bit_usage.update_state(ones * share, total * share)
             if self.joint_usage is not None:
                 packed = packing.pack(ops.cast(bits > 0.5, "int32"), 2)[None]
-                hits = quantization.hits(packed, 2**self.num_bits, weights)[0]
+                hits = quantization.hits(packed, self.count_codes(), weights)[0]
                 self.joint_usage.update_state(hits * share)
             if is_learning:
                 self._learn(ones, total, is_finite)
@@ -182,6 +182,9 @@ class SemanticHashing(BottleneckLayer):
         if not self.return_indices:
             return outputs
         return outputs, self._packed(bits > 0.5, inputs, mask)
+
+    def count_codes(self):
+        return 2**self.num_bits
 
     def encode(self, inputs, mask=None):
         """Writes vectors as packed bits; nothing is drawn or changed.
@@ -257,7 +260,7 @@ class SemanticHashing(BottleneckLayer):
             ValueError: If the dtype is none of integers, or, in eager
                 execution, if a number is out of range.
         """
-        indices = as_code_indices(indices, 2**self.num_bits)
+        indices = as_code_indices(indices, self.count_codes())
         return ops.minimum(packing.unpack(indices, 2, self.num_bits), 1)
 
     @property

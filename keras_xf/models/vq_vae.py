@@ -8,7 +8,6 @@ from keras_xf.checks import as_integer
 from keras_xf.checks import check
 from keras_xf.layers import CodeDecoder
 from keras_xf.layers import CodeEncoder
-from keras_xf.layers.packed_codes import count_codes
 from keras_xf.models.bottlenecks import make_bottleneck
 from keras_xf.models.image_parts import ImageParts
 from keras_xf.models.image_parts import halved
@@ -275,7 +274,7 @@ def num_codes(model: keras.Model) -> dict[str, int]:
         ValueError: If the model is another builder's.
     """
     layers, names = _layers_of(model)
-    return {name: count_codes(layers[layer]) for name, layer in names.items()}
+    return {name: layers[layer].count_codes() for name, layer in names.items()}
 
 
 def _layers_of(model):
