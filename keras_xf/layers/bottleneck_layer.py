@@ -14,6 +14,8 @@ from keras_xf.ops.replicas import replica_number
 MASKED_OUTPUTS = ("zeros", "inputs")
 # Combinations of codes that are counted: 4 MiB of numbers.
 MOST_JOINT_CODES = 2**20
+# What is left of running counts after a step, where nothing else hangs on them.
+USAGE_DECAY = 0.99
 
 
 class BottleneckLayer(keras.layers.Layer):

@@ -216,7 +216,7 @@ class DVQ(MovingCodebookLayer):
         }
 
     def _build_rest(self):
-        self._build_averages()
+        super()._build_rest()
         if self.projected:
             self.projections = self._state(
                 "projections",
@@ -226,12 +226,12 @@ class DVQ(MovingCodebookLayer):
 
     def _to_parts(self, vectors):
         if not self.projected:
-            return quantization.split(vectors, self.num_parts)
+            return super()._to_parts(vectors)
         vectors = ops.cast(vectors, "float32")
         return ops.matmul(vectors[None], self.projections)
 
     def _outputs(self, vectors, parts, rows):
-        if self.identity_gradient:
-            rows = ops.cast(quantization.join(rows), vectors.dtype)
-            return discrete.straight_through(rows, vectors)
-        return self._straight_through(parts, rows)
+        if not self.identity_gradient:
+            return super()._outputs(vectors, parts, rows)
+        rows = ops.cast(quantization.join(rows), vectors.dtype)
+        return discrete.straight_through(rows, vectors)

@@ -10,6 +10,7 @@ from keras_xf.checks import check
 from keras_xf.checks import check_shape
 from keras_xf.initializers.own_draws import own_draws
 from keras_xf.layers import scheduled
+from keras_xf.layers.bottleneck_layer import USAGE_DECAY
 from keras_xf.layers.bottleneck_layer import BottleneckLayer
 from keras_xf.layers.code_indices import as_code_indices
 from keras_xf.layers.flat_vectors import hide
@@ -23,8 +24,6 @@ from keras_xf.ops.replicas import sum_over_replicas
 
 # An int32 holds as many.
 MOST_BITS = 31
-# Of the running shares of ones, which nothing else hangs on.
-USAGE_DECAY = 0.99
 # What is drawn.
 NOISE, CHOICE = 1, 2
 
