@@ -14,7 +14,7 @@ from keras_xf.models.image_parts import halved
 from keras_xf.models.seeds import Seeds
 from keras_xf.models.vq_vae_parts import one_level_parts
 from keras_xf.models.vq_vae_parts import two_level_parts
-from keras_xf.models.vq_vae_parts import wide_dtype_of
+from keras_xf.models.wide_dtype import wide_dtype_of
 
 # Names of codes, and of the layers that make them.
 _ONE_LEVEL = {"code_ids": "codes"}
