@@ -104,9 +104,8 @@ class Autoencoder(keras.Model):
         if self.is_text:
             best = ops.cast(ops.argmax(outputs, axis=-1), "uint8")
             right = ops.mean(ops.cast(best == inputs, "float32"))
-        if isinstance(self.bottleneck, layers.DVQ):
-            indices = self.bottleneck.pack_indices(indices)
-        return indices, self.loss_of(inputs, outputs), right
+        codes = self.bottleneck.to_code_ids(indices)
+        return codes, self.loss_of(inputs, outputs), right
 
     def _encode(self, inputs):
         x = self.embedding(inputs) if self.is_text else _scaled(inputs)

@@ -14,6 +14,8 @@ from keras_xf.ops.replicas import replica_number
 MASKED_OUTPUTS = ("zeros", "inputs")
 # Combinations of codes that are counted: 4 MiB of numbers.
 MOST_JOINT_CODES = 2**20
+# What is left of running counts after a step, where nothing else hangs on them.
+USAGE_DECAY = 0.99
 
 
 class BottleneckLayer(keras.layers.Layer):
@@ -63,6 +65,52 @@ class BottleneckLayer(keras.layers.Layer):
         shape = self._indices_shape(tuple(inputs.shape))
         return outputs, keras.KerasTensor(shape, dtype="int32")
 
+    @property
+    def vector_dim(self) -> int:
+        """Width of the vectors, of a layer that is built."""
+        self._check_built()
+        return self._dim
+
+    def count_codes(self) -> int:
+        """How many codes a vector may have.
+
+        With parts that is the number of combinations of theirs, with bits that
+        of the patterns. Code ids lie in `[0, count_codes())`.
+        """
+        raise NotImplementedError
+
+    def to_code_ids(self, indices):
+        """Writes what `encode` returns as one number a vector.
+
+        Args:
+            indices: int32 tensor `(...)`, with an axis for the parts behind if
+                the layer has any.
+
+        Returns:
+            int32 tensor `(...)`, the first part counting the least; -1 where a
+            mask has hidden a vector. Without parts these are the indices:
+            bits are packed already.
+
+        Raises:
+            ValueError: With parts, as `DVQ.pack_indices` does.
+        """
+        return indices
+
+    def from_code_ids(self, code_ids):
+        """Makes of code ids what `decode_from_indices` takes.
+
+        Args:
+            code_ids: int32 tensor `(...)`, as `to_code_ids` returns it.
+
+        Returns:
+            int32 tensor `(...)`, with an axis for the parts behind if the layer
+            has any. Without parts these are the code ids.
+
+        Raises:
+            ValueError: With parts, as `DVQ.unpack_indices` does.
+        """
+        return code_ids
+
     def get_config(self):
         return {
             **super().get_config(),
@@ -82,11 +130,11 @@ class BottleneckLayer(keras.layers.Layer):
 
     # What it does for them.
 
-    def _build_joint_usage(self, num_codes):
+    def _build_joint_usage(self):
         """Makes the metric of combinations, if it can hold all of them."""
-        if num_codes <= MOST_JOINT_CODES:
+        if self.count_codes() <= MOST_JOINT_CODES:
             self.joint_usage = JointUsage(
-                num_codes,
+                self.count_codes(),
                 prefix=f"{self.name}_",
                 name=f"{self.name}_joint_usage",
                 dtype="float32",

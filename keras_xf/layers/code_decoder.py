@@ -3,15 +3,12 @@
 import keras
 
 from keras_xf.checks import check
+from keras_xf.layers.bottleneck_half import BottleneckHalf
 from keras_xf.layers.code_indices import as_code_indices
-from keras_xf.layers.packed_codes import check_bottleneck
-from keras_xf.layers.packed_codes import count_codes
-from keras_xf.layers.packed_codes import unpack
-from keras_xf.layers.packed_codes import vector_dim
 
 
 @keras.saving.register_keras_serializable(package="keras_xf")
-class CodeDecoder(keras.layers.Layer):
+class CodeDecoder(BottleneckHalf):
     """Reads each number as the vector that the bottleneck gives for it.
 
     It is the bottleneck's `decode_from_indices` as a layer, to be part of a
@@ -43,32 +40,21 @@ class CodeDecoder(keras.layers.Layer):
     """
 
     def __init__(self, layer: keras.layers.Layer, **kwargs):
-        check_bottleneck(layer)
-        kwargs["dtype"] = kwargs.get("dtype") or layer.dtype_policy
-        super().__init__(**kwargs)
+        super().__init__(layer, **kwargs)
         check(layer.built, "`layer` must be built.", layer=layer)
-        self.layer = layer
 
     def build(self, input_shape):
         # All that it needs is the bottleneck's.
         pass
 
     def call(self, inputs):
-        packed = as_code_indices(inputs, count_codes(self.layer))
-        return self.layer.decode_from_indices(unpack(self.layer, packed))
+        code_ids = as_code_indices(inputs, self.layer.count_codes())
+        indices = self.layer.from_code_ids(code_ids)
+        return self.layer.decode_from_indices(indices)
 
     def compute_output_shape(self, input_shape):
-        return (*input_shape, vector_dim(self.layer))
+        return (*input_shape, self.layer.vector_dim)
 
     def compute_output_spec(self, inputs):
         shape = self.compute_output_shape(inputs.shape)
         return keras.KerasTensor(shape, dtype=self.layer.compute_dtype)
-
-    def get_config(self):
-        layer = keras.saving.serialize_keras_object(self.layer)
-        return {**super().get_config(), "layer": layer}
-
-    @classmethod
-    def from_config(cls, config):
-        layer = keras.saving.deserialize_keras_object(config["layer"])
-        return cls(**{**config, "layer": layer})

@@ -3,12 +3,11 @@
 import keras
 
 from keras_xf.checks import check_shape
-from keras_xf.layers.packed_codes import check_bottleneck
-from keras_xf.layers.packed_codes import pack
+from keras_xf.layers.bottleneck_half import BottleneckHalf
 
 
 @keras.saving.register_keras_serializable(package="keras_xf")
-class CodeEncoder(keras.layers.Layer):
+class CodeEncoder(BottleneckHalf):
     """Writes each vector as one number, by the bottleneck that it is given.
 
     It is the bottleneck's `encode` as a layer, to be part of a model. Codes of
@@ -47,10 +46,7 @@ class CodeEncoder(keras.layers.Layer):
         return_vectors: bool = False,
         **kwargs,
     ):
-        check_bottleneck(layer)
-        kwargs["dtype"] = kwargs.get("dtype") or layer.dtype_policy
-        super().__init__(**kwargs)
-        self.layer = layer
+        super().__init__(layer, **kwargs)
         self.return_vectors = return_vectors
         self.supports_masking = True
 
@@ -61,10 +57,10 @@ class CodeEncoder(keras.layers.Layer):
 
     def call(self, inputs, mask=None):
         indices = self.layer.encode(inputs, mask=mask)
-        packed = pack(self.layer, indices)
+        code_ids = self.layer.to_code_ids(indices)
         if not self.return_vectors:
-            return packed
-        return packed, self.layer.decode_from_indices(indices)
+            return code_ids
+        return code_ids, self.layer.decode_from_indices(indices)
 
     def compute_mask(self, inputs, previous_mask=None):
         if not self.return_vectors:
@@ -76,20 +72,11 @@ class CodeEncoder(keras.layers.Layer):
         return (shape[:-1], shape) if self.return_vectors else shape[:-1]
 
     def compute_output_spec(self, inputs, mask=None):
-        packed = keras.KerasTensor(inputs.shape[:-1], dtype="int32")
+        code_ids = keras.KerasTensor(inputs.shape[:-1], dtype="int32")
         if not self.return_vectors:
-            return packed
+            return code_ids
         dtype = self.layer.compute_dtype
-        return packed, keras.KerasTensor(inputs.shape, dtype=dtype)
+        return code_ids, keras.KerasTensor(inputs.shape, dtype=dtype)
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "layer": keras.saving.serialize_keras_object(self.layer),
-            "return_vectors": self.return_vectors,
-        }
-
-    @classmethod
-    def from_config(cls, config):
-        layer = keras.saving.deserialize_keras_object(config["layer"])
-        return cls(**{**config, "layer": layer})
+        return {**super().get_config(), "return_vectors": self.return_vectors}

@@ -41,6 +41,9 @@ class CodeLayer(BottleneckLayer):
         self.codebook_initializer = keras.initializers.get(codebook_initializer)
         self._losses = ReplicaLosses()
 
+    def count_codes(self):
+        return self.num_codes**self._parts
+
     def decode_from_indices(self, indices):
         """Looks codes up.
 
@@ -161,7 +164,7 @@ class CodeLayer(BottleneckLayer):
             dtype="float32",
         )
         if self._has_parts:
-            self._build_joint_usage(self.num_codes**self._parts)
+            self._build_joint_usage()
         if self._loss_names:
             self.loss_parts = LossParts(
                 self._loss_names,

@@ -29,7 +29,7 @@ ADAPTATION = 4
 class CodebookLayer(CodeLayer):
     """The search of a codebook, and its losses.
 
-    A layer made of it says how the codebook learns: `_loss` and `_learn`.
+    A layer made of it says how the codebook learns: `_learn` and `_put`.
 
     Args:
         num_codes: Number of codes of a part.
@@ -226,11 +226,12 @@ class CodebookLayer(CodeLayer):
 
     def _to_parts(self, vectors):
         """What is searched, `(parts, number, part_dim)`."""
-        raise NotImplementedError
+        return quantization.split(vectors, self._parts)
 
     def _outputs(self, vectors, parts, rows):
         """The outputs `(number, dim)`, with their gradient."""
-        raise NotImplementedError
+        rows = ops.cast(rows, parts.dtype)
+        return quantization.join(discrete.straight_through(rows, parts))
 
     # What it does for them.
 
@@ -287,7 +288,3 @@ class CodebookLayer(CodeLayer):
         codes, counts = ops.cond(is_due, begin, lambda: before)
         self._put(codes, counts, is_due)
         self.initialized.assign(ops.where(is_due, 1, self.initialized))
-
-    def _straight_through(self, parts, rows):
-        rows = ops.cast(rows, parts.dtype)
-        return quantization.join(discrete.straight_through(rows, parts))

@@ -198,8 +198,14 @@ class DVQ(MovingCodebookLayer):
                 is out of range.
         """
         packing.check_packable(self.num_codes, self.num_parts)
-        packed = as_code_indices(packed, self.num_codes**self.num_parts)
+        packed = as_code_indices(packed, self.count_codes())
         return packing.unpack(packed, self.num_codes, self.num_parts, order)
+
+    def to_code_ids(self, indices):
+        return self.pack_indices(indices)
+
+    def from_code_ids(self, code_ids):
+        return self.unpack_indices(code_ids)
 
     def get_config(self):
         return {
@@ -210,7 +216,7 @@ class DVQ(MovingCodebookLayer):
         }
 
     def _build_rest(self):
-        self._build_averages()
+        super()._build_rest()
         if self.projected:
             self.projections = self._state(
                 "projections",
@@ -220,12 +226,12 @@ class DVQ(MovingCodebookLayer):
 
     def _to_parts(self, vectors):
         if not self.projected:
-            return quantization.split(vectors, self.num_parts)
+            return super()._to_parts(vectors)
         vectors = ops.cast(vectors, "float32")
         return ops.matmul(vectors[None], self.projections)
 
     def _outputs(self, vectors, parts, rows):
-        if self.identity_gradient:
-            rows = ops.cast(quantization.join(rows), vectors.dtype)
-            return discrete.straight_through(rows, vectors)
-        return self._straight_through(parts, rows)
+        if not self.identity_gradient:
+            return super()._outputs(vectors, parts, rows)
+        rows = ops.cast(quantization.join(rows), vectors.dtype)
+        return discrete.straight_through(rows, vectors)

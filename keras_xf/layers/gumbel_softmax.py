@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_xf.checks import check
 from keras_xf.layers import scheduled
+from keras_xf.layers.bottleneck_layer import USAGE_DECAY
 from keras_xf.layers.code_layer import CodeLayer
 from keras_xf.ops import discrete
 from keras_xf.ops import quantization
@@ -15,8 +16,6 @@ from keras_xf.ops.logits import wide_dtype
 from keras_xf.ops.replicas import sum_over_replicas
 
 LOGITS = ("projection", "distance")
-# Of the running counts, which nothing else hangs on.
-USAGE_DECAY = 0.99
 # What is drawn.
 NOISE = 1
 

@@ -104,7 +104,7 @@ class MovingCodebookLayer(CodebookLayer):
         restart = keras.saving.deserialize_keras_object(config["restart"])
         return cls(**{**config, "restart": restart})
 
-    def _build_averages(self):
+    def _build_rest(self):
         self.sums = self._state(
             "sums",
             self.codes.shape,

@@ -10,6 +10,7 @@ from keras_xf.checks import check
 from keras_xf.checks import check_shape
 from keras_xf.initializers.own_draws import own_draws
 from keras_xf.layers import scheduled
+from keras_xf.layers.bottleneck_layer import USAGE_DECAY
 from keras_xf.layers.bottleneck_layer import BottleneckLayer
 from keras_xf.layers.code_indices import as_code_indices
 from keras_xf.layers.flat_vectors import hide
@@ -23,8 +24,6 @@ from keras_xf.ops.replicas import sum_over_replicas
 
 # An int32 holds as many.
 MOST_BITS = 31
-# Of the running shares of ones, which nothing else hangs on.
-USAGE_DECAY = 0.99
 # What is drawn.
 NOISE, CHOICE = 1, 2
 
@@ -151,7 +150,7 @@ class SemanticHashing(BottleneckLayer):
         self.rates = self._state("rates", (self.num_bits,), half)
         self.steps = self._state("steps", (), "zeros", dtype="int32")
         self._build_draw_seed()
-        self._build_joint_usage(2**self.num_bits)
+        self._build_joint_usage()
         self.bit_usage = BitUsage(
             self.num_bits,
             running=lambda: ops.convert_to_tensor(self.rates),
@@ -174,7 +173,7 @@ class SemanticHashing(BottleneckLayer):
             self.bit_usage.update_state(ones * share, total * share)
             if self.joint_usage is not None:
                 packed = packing.pack(ops.cast(bits > 0.5, "int32"), 2)[None]
-                hits = quantization.hits(packed, 2**self.num_bits, weights)[0]
+                hits = quantization.hits(packed, self.count_codes(), weights)[0]
                 self.joint_usage.update_state(hits * share)
             if is_learning:
                 self._learn(ones, total, is_finite)
@@ -182,6 +181,9 @@ class SemanticHashing(BottleneckLayer):
         if not self.return_indices:
             return outputs
         return outputs, self._packed(bits > 0.5, inputs, mask)
+
+    def count_codes(self):
+        return 2**self.num_bits
 
     def encode(self, inputs, mask=None):
         """Writes vectors as packed bits; nothing is drawn or changed.
@@ -257,7 +259,7 @@ class SemanticHashing(BottleneckLayer):
             ValueError: If the dtype is none of integers, or, in eager
                 execution, if a number is out of range.
         """
-        indices = as_code_indices(indices, 2**self.num_bits)
+        indices = as_code_indices(indices, self.count_codes())
         return ops.minimum(packing.unpack(indices, 2, self.num_bits), 1)
 
     @property

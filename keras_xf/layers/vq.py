@@ -3,11 +3,9 @@
 import keras
 from keras import ops
 
+from keras_xf.layers.bottleneck_layer import USAGE_DECAY
 from keras_xf.layers.codebook_layer import CodebookLayer
 from keras_xf.ops import quantization
-
-# Of the running counts, which nothing else hangs on.
-USAGE_DECAY = 0.99
 
 
 @keras.saving.register_keras_serializable(package="keras_xf")
@@ -95,12 +93,6 @@ class VQ(CodebookLayer):
     def _build_rest(self):
         # The optimizer holds the rest of the state.
         pass
-
-    def _to_parts(self, vectors):
-        return quantization.split(vectors, 1)
-
-    def _outputs(self, vectors, parts, rows):
-        return self._straight_through(parts, rows)
 
     def _losses_of(self, parts, rows, weights):
         # Of the rows themselves: what the layer returns has no gradient for

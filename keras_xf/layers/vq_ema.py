@@ -4,7 +4,6 @@ import keras
 
 from keras_xf.layers.moving_codebook_layer import MovingCodebookLayer
 from keras_xf.layers.restart import Restart
-from keras_xf.ops import quantization
 
 
 @keras.saving.register_keras_serializable(package="keras_xf")
@@ -135,12 +134,3 @@ class VQEMA(MovingCodebookLayer):
             seed=seed,
             **kwargs,
         )
-
-    def _build_rest(self):
-        self._build_averages()
-
-    def _to_parts(self, vectors):
-        return quantization.split(vectors, 1)
-
-    def _outputs(self, vectors, parts, rows):
-        return self._straight_through(parts, rows)

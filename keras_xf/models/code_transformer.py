@@ -9,7 +9,7 @@ from keras_xf.layers import RasterSequence
 from keras_xf.models.code_levels import class_input
 from keras_xf.models.code_levels import code_levels
 from keras_xf.models.transformer import build_language_model
-from keras_xf.ops.logits import wide_dtype
+from keras_xf.models.wide_dtype import wide_dtype_of
 
 
 def build_code_transformer(
@@ -68,13 +68,12 @@ def build_code_transformer(
         ValueError: If arguments are out of range or do not go together.
     """
     levels = code_levels(code_shapes, num_codes)
-    policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
     sequence = RasterSequence(
         [level.shape for level in levels],
         [level.num_codes for level in levels],
         num_classes,
         # Under another, logits would be rounded on their way in.
-        dtype=wide_dtype(policy.compute_dtype),
+        dtype=wide_dtype_of(dtype),
         name="raster_sequence",
     )
     language_model = build_language_model(

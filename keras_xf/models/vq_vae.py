@@ -8,14 +8,13 @@ from keras_xf.checks import as_integer
 from keras_xf.checks import check
 from keras_xf.layers import CodeDecoder
 from keras_xf.layers import CodeEncoder
-from keras_xf.layers.packed_codes import count_codes
 from keras_xf.models.bottlenecks import make_bottleneck
 from keras_xf.models.image_parts import ImageParts
 from keras_xf.models.image_parts import halved
 from keras_xf.models.seeds import Seeds
 from keras_xf.models.vq_vae_parts import one_level_parts
 from keras_xf.models.vq_vae_parts import two_level_parts
-from keras_xf.models.vq_vae_parts import wide_dtype_of
+from keras_xf.models.wide_dtype import wide_dtype_of
 
 # Names of codes, and of the layers that make them.
 _ONE_LEVEL = {"code_ids": "codes"}
@@ -275,7 +274,7 @@ def num_codes(model: keras.Model) -> dict[str, int]:
         ValueError: If the model is another builder's.
     """
     layers, names = _layers_of(model)
-    return {name: count_codes(layers[layer]) for name, layer in names.items()}
+    return {name: layers[layer].count_codes() for name, layer in names.items()}
 
 
 def _layers_of(model):

@@ -6,7 +6,7 @@ import keras
 
 from keras_xf.models.image_parts import ImageParts
 from keras_xf.models.image_parts import halved
-from keras_xf.ops.logits import wide_dtype
+from keras_xf.models.wide_dtype import wide_dtype_of
 
 
 def one_level_parts(
@@ -93,16 +93,6 @@ def two_level_parts(
     x = keras.layers.Concatenate(dtype=part.dtype)([x, vectors[1]])
     x = _as_images(part.decode(x, sizes, shape[2]), part.dtype)
     yield keras.Model(vectors, x, name="decoder")
-
-
-def wide_dtype_of(dtype: object) -> str:
-    """What inputs and results of a policy have: float32 or wider.
-
-    Args:
-        dtype: Dtype or dtype policy; Keras's global one if None.
-    """
-    policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
-    return wide_dtype(policy.compute_dtype)
 
 
 def _encoder(parts, shape, num_halvings, dim, codes_per_place):

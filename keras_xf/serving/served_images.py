@@ -14,7 +14,6 @@ from keras_xf.models import vq_vae_decoder
 from keras_xf.models import vq_vae_encoder
 from keras_xf.models.code_levels import count_classes
 from keras_xf.models.code_levels import levels_of
-from keras_xf.ops.empty_batches import never_empty
 from keras_xf.serving import requests
 
 
@@ -59,10 +58,7 @@ class ServedImages(tf.Module):
         # Convolutions would take any size, and a server lets any pass.
         images = tf.ensure_shape(images, (None, *self.image_shape))
         images = requests.in_unit_interval("images", images)
-        return never_empty(
-            lambda inputs: self._parts.encoder(inputs, training=False),
-            {"images": images},
-        )
+        return self._parts.encoder({"images": images}, training=False)
 
     def decode_codes(self, code_ids):
         """Reads codes of one level as images."""
@@ -105,9 +101,7 @@ class ServedImages(tf.Module):
             )
             for name, ids in codes.items()
         }
-        images = never_empty(
-            lambda inputs: self._parts.decoder(inputs, training=False), codes
-        )["reconstruction"]
+        images = self._parts.decoder(codes, training=False)["reconstruction"]
         # The model's are where its loss has a gradient, which is everywhere.
         return tf.clip_by_value(tf.cast(images, tf.float32), 0.0, 1.0)
 

@@ -23,6 +23,13 @@ MAKERS = {
     "GumbelSoftmax": lambda **kwargs: GumbelSoftmax(6, **kwargs),
     "SemanticHashing": lambda **kwargs: SemanticHashing(6, **kwargs),
 }
+NUM_CODES = {
+    "VQ": 6,
+    "VQEMA": 6,
+    "DVQ": 6**2,
+    "GumbelSoftmax": 6,
+    "SemanticHashing": 2**6,
+}
 # Those whose training is random.
 RANDOM = {
     "VQEMA, samples, accumulated": lambda: VQEMA(
@@ -177,6 +184,46 @@ def test_nothing_is_drawn_or_assigned_in_graphs_of_inference(maker):
         ops |= {node.op for body in bodies for node in body}
     assert "ReadVariableOp" in ops, "looked at nothing"
     assert not [op for op in ops if "Assign" in op or "Random" in op]
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_code_ids_are_one_number_a_vector(maker):
+    layer = MAKERS[maker](seed=1)
+    mask = np.arange(5) < np.full((4, 1), 3)
+    indices = np.asarray(layer.encode(normal(4, 5, 4), mask=mask))
+    code_ids = layer.to_code_ids(indices)
+    expected = indices
+    if maker == "DVQ":
+        expected = np.where(mask, indices @ [1, 6], -1)
+    np.testing.assert_array_equal(code_ids, expected)
+    assert np.all((np.asarray(code_ids) == -1) == ~mask)
+    np.testing.assert_array_equal(layer.from_code_ids(code_ids), indices)
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_there_are_as_many_codes_as_it_says(maker):
+    layer = MAKERS[maker](seed=1)
+    number = layer.count_codes()
+    assert number == NUM_CODES[maker]
+    layer.build((None, 4))
+    assert layer.count_codes() == number
+    assert layer.vector_dim == 4
+    indices = layer.from_code_ids(np.arange(number))
+    vectors = np.asarray(layer.decode_from_indices(indices))
+    assert vectors.shape == (number, 4)
+    assert len(np.unique(vectors, axis=0)) == number
+    with pytest.raises(ValueError, match="`indices` must lie in"):
+        layer.decode_from_indices(layer.from_code_ids(np.array([number])))
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_width_of_vectors_is_not_known_before(maker):
+    with pytest.raises(ValueError) as error:
+        _ = MAKERS[maker](name="codes").vector_dim
+    assert str(error.value) == (
+        "A layer must be built before its codebook is used. "
+        "Received: layer='codes'."
+    )
 
 
 def test_rejects_other_masked_outputs():

@@ -159,6 +159,41 @@ def test_no_rows_give_no_results(signatures):
             assert array.shape == shapes[key]
 
 
+@pytest.mark.parametrize(
+    ("bottleneck", "builder"),
+    [
+        ("vq_ema", "build_code_transformer"),
+        ("vq", "build_pixel_cnn"),
+        ("dvq", None),
+        ("gumbel_softmax", None),
+        ("semantic_hashing", None),
+    ],
+)
+def test_no_rows_give_none_of_one_level(bottleneck, builder):
+    options = {"num_parts": 3} if bottleneck == "dvq" else {}
+    model = models.build(
+        autoencoder_description(
+            bottleneck=bottleneck, bottleneck_options=options, code_dim=6
+        )
+    )
+    prior = None
+    if builder is not None:
+        prior = models.build(prior_description(builder, model))
+    (bundle,) = serving.image_bundles(model, prior).values()
+    request = {
+        "images": images_of(0),
+        "code_ids": np.zeros((0, 3, 3), "int32"),
+        **sampling(0),
+    }
+    for name, function in bundle.traced.items():
+        specs = bundle.signatures[name].input_signature
+        inputs = {spec.name: request[spec.name] for spec in specs}
+        for key, array in run(function, inputs).items():
+            shape = (3, 3) if key == "code_ids" else (10, 9, 3)
+            assert array.shape == (0, *shape)
+    assert len(bundle.traced) == (3 if prior is None else 4)
+
+
 def test_nothing_is_written_and_only_samples_are_drawn(bundle, alone):
     for some in (bundle, alone[1]):
         for name, function in some.traced.items():
