@@ -1,6 +1,8 @@
 """Argument checks that all raise one form of error message."""
 
+import sys
 from numbers import Integral
+from numbers import Real
 
 
 def check(condition: object, requirement: str, **received: object) -> None:
@@ -40,6 +42,32 @@ def as_integer(name: str, value: object, least: int = 1) -> int:
     sign = "be positive" if least else "not be negative"
     check(value >= least, f"`{name}` must {sign}.", **{name: value})
     return int(value)
+
+
+def as_number(name: str, value: object, kind: str = "a number") -> float:
+    """Returns a plain number, which configs can hold.
+
+    Args:
+        name: The argument's name.
+        value: A real number, of NumPy's types too.
+        kind: What the argument may be, for the message.
+
+    Returns:
+        A float, or an int if it was an integer.
+
+    Raises:
+        ValueError: If it is no number, or not finite.
+    """
+    check(
+        isinstance(value, Real) and not isinstance(value, bool),
+        f"`{name}` must be {kind}.",
+        **{name: value},
+    )
+    value = int(value) if isinstance(value, Integral) else float(value)
+    # Not of NaN either, nor of an integer that no float holds.
+    is_finite = abs(value) <= sys.float_info.max
+    check(is_finite, f"`{name}` must be finite.", **{name: value})
+    return value
 
 
 def check_shape(

@@ -1,7 +1,11 @@
 """Tests of keras_xf.checks."""
 
+import math
+
+import numpy as np
 import pytest
 
+from keras_xf.checks import as_number
 from keras_xf.checks import check
 from keras_xf.checks import check_shape
 
@@ -68,3 +72,37 @@ def test_check_shape_rejects(shape, layout, sizes, message):
     with pytest.raises(ValueError) as error:
         check_shape("inputs", shape, layout, **sizes)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (-2, -2),
+        (0.5, 0.5),
+        (np.int64(3), 3),
+        (np.float32(0.5), 0.5),
+    ],
+)
+def test_a_number_is_a_plain_one(value, expected):
+    found = as_number("size", value)
+    assert found == expected and type(found) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "requirement"),
+    [
+        *((value, "a number") for value in ("0.5", [0.5], True, None, 1j)),
+        *((value, "finite") for value in (math.inf, -math.inf, math.nan)),
+    ],
+)
+def test_rejects_what_is_no_number(value, requirement):
+    with pytest.raises(ValueError) as error:
+        as_number("size", value)
+    assert str(error.value) == (
+        f"`size` must be {requirement}. Received: size={value!r}."
+    )
+
+
+def test_an_integer_beyond_floats_is_not_finite():
+    with pytest.raises(ValueError, match="`size` must be finite"):
+        as_number("size", 10**400)

@@ -14,8 +14,9 @@ same command started again goes on where it was cut off.
 
 In `history.csv` the columns of codes that begin with `val_` count all images to
 validate on, once, by one model. The others count the training's steps since the
-row before, while codes and encoder change; their `dead_fraction` is by the
-codebook's running counts, if it has any, which reach further back.
+row before, while codes and encoder change; their `dead_fraction` and
+`running_perplexity` are by the codebook's running counts, if it has any, which
+reach further back.
 """
 
 import dataclasses

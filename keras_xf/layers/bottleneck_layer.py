@@ -41,7 +41,7 @@ class BottleneckLayer(keras.layers.Layer):
         )
         self.masked_outputs = masked_outputs
         self.return_indices = return_indices
-        self.freeze = freeze
+        self._freeze = freeze
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.supports_masking = True
@@ -64,6 +64,29 @@ class BottleneckLayer(keras.layers.Layer):
             return outputs
         shape = self._indices_shape(tuple(inputs.shape))
         return outputs, keras.KerasTensor(shape, dtype="int32")
+
+    def rematerialized_call(self, layer_call, *args, **kwargs):
+        # Made again in the backward pass, a call would learn again.
+        return layer_call
+
+    @property
+    def freeze(self) -> bool:
+        """Whether the layer stays as it is in training.
+
+        Its weights are made accordingly: of a layer that is built it is an
+        error to set it to another value.
+        """
+        return self._freeze
+
+    @freeze.setter
+    def freeze(self, value):
+        check(
+            not self.built or value == self._freeze,
+            "`freeze` must be set before a layer is built; `trainable=False` "
+            "does the same later.",
+            freeze=value,
+        )
+        self._freeze = value
 
     @property
     def vector_dim(self) -> int:

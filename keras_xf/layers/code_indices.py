@@ -15,7 +15,8 @@ def as_code_indices(indices, num_codes: int):
         num_codes: What they must be less than.
 
     Returns:
-        int32 tensor.
+        int32 tensor. What is out of range and has more bits becomes
+        `num_codes`, which is out of range, too, or if negative -1.
 
     Raises:
         ValueError: If the dtype is none of integers, or if a value is known
@@ -33,4 +34,10 @@ def as_code_indices(indices, num_codes: int):
             "has hidden a vector.",
             indices=int(wrong[0]) if wrong.size else None,
         )
+    if dtype in ("int64", "uint32", "uint64"):
+        # Without its upper bits it could be a code. Where there are 2**31 of
+        # them the cast makes it negative.
+        indices = ops.minimum(indices, min(num_codes, 2**31))
+        if dtype == "int64":
+            indices = ops.maximum(indices, -1)
     return ops.cast(indices, "int32")

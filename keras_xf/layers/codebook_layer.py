@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_xf.checks import as_integer
+from keras_xf.checks import as_number
 from keras_xf.checks import check
 from keras_xf.layers.code_layer import CodeLayer
 from keras_xf.ops import discrete
@@ -51,8 +52,9 @@ class CodebookLayer(CodeLayer):
         **kwargs,
     ):
         super().__init__(num_codes, **kwargs)
+        self.commitment = as_number("commitment", commitment)
         check(
-            commitment >= 0 and math.isfinite(commitment),
+            commitment >= 0,
             "`commitment` must not be negative.",
             commitment=commitment,
         )
@@ -66,7 +68,6 @@ class CodebookLayer(CodeLayer):
             f"`first_batch` must be one of {FIRST_BATCHES}.",
             first_batch=first_batch,
         )
-        self.commitment = commitment
         self.commitment_reduction = commitment_reduction
         self.first_batch = first_batch
         # How often the codes were adapted.

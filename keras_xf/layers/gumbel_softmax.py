@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from keras_xf.checks import as_number
 from keras_xf.checks import check
 from keras_xf.layers import scheduled
 from keras_xf.layers.bottleneck_layer import USAGE_DECAY
@@ -39,7 +40,9 @@ class GumbelSoftmax(CodeLayer):
 
     Nothing is drawn, and hard codes come out, without `training=True`, and
     where `trainable` is false or `freeze` is true. Under a strategy replicas
-    draw noise of their own.
+    draw noise of their own. Each training call is a step: rematerialized, as
+    by `keras.remat` or `tf.recompute_grad`, it would be two, with noise of its
+    own each. `keras.RematScope` leaves the layer out by itself.
 
     What is masked is in no statistic and no loss; its outputs are zeros, or as
     `masked_outputs` says, its indices -1. The mask passes on. Logits, noise and
@@ -64,7 +67,7 @@ class GumbelSoftmax(CodeLayer):
         return_indices: Whether a call returns the indices too: in training
             those that were drawn.
         freeze: Whether the layer stays as it is, and draws nothing, in
-            training, too.
+            training, too. Of a layer that is built set `trainable` instead.
         seed: Seed of the noise.
         **kwargs: `keras.layers.Layer` arguments, such as `name` and `dtype`.
 
@@ -119,14 +122,11 @@ class GumbelSoftmax(CodeLayer):
             **kwargs,
         )
         self.temperature = scheduled.as_number_or_schedule(
-            "temperature",
-            temperature,
-            lambda x: x > 0 and math.isfinite(x),
-            "be positive",
+            "temperature", temperature, lambda x: x > 0, "be positive"
         )
+        self.min_temperature = as_number("min_temperature", min_temperature)
         check(
-            min_temperature >= discrete.MIN_TEMPERATURE
-            and math.isfinite(min_temperature),
+            min_temperature >= discrete.MIN_TEMPERATURE,
             f"`min_temperature` must be {discrete.MIN_TEMPERATURE} at least.",
             min_temperature=min_temperature,
         )
@@ -135,15 +135,14 @@ class GumbelSoftmax(CodeLayer):
             f"`logits` must be one of {LOGITS}.",
             logits=logits,
         )
+        self.divergence = as_number("divergence", divergence)
         check(
-            divergence >= 0 and math.isfinite(divergence),
+            divergence >= 0,
             "`divergence` must not be negative.",
             divergence=divergence,
         )
-        self.min_temperature = min_temperature
         self.logits = logits
         self.hard = hard
-        self.divergence = divergence
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, input_shape):

@@ -1,11 +1,10 @@
 """What layers whose codebook follows moving averages have in common."""
 
-import math
-
 import keras
 from keras import ops
 
 from keras_xf.checks import as_integer
+from keras_xf.checks import as_number
 from keras_xf.checks import check
 from keras_xf.layers.codebook_layer import CodebookLayer
 from keras_xf.layers.restart import Restart
@@ -50,9 +49,11 @@ class MovingCodebookLayer(CodebookLayer):
         **kwargs,
     ):
         super().__init__(num_codes, **kwargs)
+        self.decay = as_number("decay", decay)
         check(0 <= decay < 1, "`decay` must lie in [0, 1).", decay=decay)
+        self.epsilon = as_number("epsilon", epsilon)
         check(
-            epsilon >= 0 and math.isfinite(epsilon),
+            epsilon >= 0,
             "`epsilon` must not be negative.",
             epsilon=epsilon,
         )
@@ -72,8 +73,6 @@ class MovingCodebookLayer(CodebookLayer):
             "`restart` must be a `keras_xf.layers.Restart` or None.",
             restart=restart,
         )
-        self.decay = decay
-        self.epsilon = epsilon
         self.ema_init = ema_init
         self.keep_unhit = keep_unhit
         self.restart = restart

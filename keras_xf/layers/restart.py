@@ -5,6 +5,7 @@ import dataclasses
 import keras
 
 from keras_xf.checks import as_integer
+from keras_xf.checks import as_number
 from keras_xf.checks import check
 
 
@@ -27,8 +28,8 @@ class Restart:
         warmup: Steps at the beginning without any.
 
     Raises:
-        ValueError: If a value is out of range, or both `fraction` and
-            `threshold` are given.
+        ValueError: If a value is no number or out of range, or both
+            `fraction` and `threshold` are given.
 
     Reference:
         [Dhariwal et al., 2020](https://arxiv.org/abs/2005.00341), section 3.1
@@ -49,6 +50,10 @@ class Restart:
         if self.fraction is None and self.threshold is None:
             # The object is frozen for all others.
             object.__setattr__(self, "fraction", 0.03)
+        for name in ("fraction", "threshold"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, as_number(name, value))
         check(
             self.fraction is None or 0 < self.fraction < 1,
             "`fraction` must lie in (0, 1).",

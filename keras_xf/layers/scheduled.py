@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_xf.checks import as_number
 from keras_xf.checks import check
 
 Schedule = keras.optimizers.schedules.LearningRateSchedule
@@ -18,12 +19,14 @@ def as_number_or_schedule(name: str, value, is_valid, requirement: str):
         requirement: What it must be, for the message.
 
     Raises:
-        ValueError: If a number is not valid.
+        ValueError: If it is neither a number nor a schedule, or if a number
+            is not finite or not valid.
     """
     if isinstance(value, dict):
         value = keras.optimizers.schedules.deserialize(value)
     if isinstance(value, Schedule):
         return value
+    value = as_number(name, value, "a number or a schedule")
     check(is_valid(value), f"`{name}` must {requirement}.", **{name: value})
     return float(value)
 

@@ -1,11 +1,12 @@
 """Semantic hashing bottleneck (Kaiser & Bengio, 2018)."""
 
-import math
+import warnings
 
 import keras
 from keras import ops
 
 from keras_xf.checks import as_integer
+from keras_xf.checks import as_number
 from keras_xf.checks import check
 from keras_xf.checks import check_shape
 from keras_xf.initializers.own_draws import own_draws
@@ -46,7 +47,10 @@ class SemanticHashing(BottleneckLayer):
 
     Nothing is drawn, and hard bits come out, without `training=True`, and where
     `trainable` is false or `freeze` is true. Under a strategy replicas draw
-    noise of their own. It adds no loss.
+    noise of their own. It adds no loss. Each training call is a step:
+    rematerialized, as by `keras.remat` or `tf.recompute_grad`, it would be two,
+    with noise of its own each. `keras.RematScope` leaves the layer out by
+    itself.
 
     What is masked has outputs of zeros, or as `masked_outputs` says, indices of
     -1, and is not counted. The mask passes on. Logits are computed in float32
@@ -55,7 +59,8 @@ class SemanticHashing(BottleneckLayer):
     Args:
         num_bits: Bits per vector, 31 at most.
         noise_stddev: Standard deviation of the training noise. The default is
-            the paper's.
+            the paper's. With 0 training warns: bits that have decided have no
+            gradient, and nothing else lets them change.
         hard_fraction: Probability, in training, that an example is sent as
             hard bits: a number, or a schedule of the training steps. The
             default is that of the authors' code.
@@ -67,7 +72,7 @@ class SemanticHashing(BottleneckLayer):
         return_indices: Whether a call returns the bits, packed into an
             integer, too.
         freeze: Whether the layer stays as it is, and draws nothing, in
-            training, too.
+            training, too. Of a layer that is built set `trainable` instead.
         seed: Seed of the noise and of the choice between hard and soft.
         **kwargs: `keras.layers.Layer` arguments, such as `name` and `dtype`.
 
@@ -119,12 +124,12 @@ class SemanticHashing(BottleneckLayer):
             f"`num_bits` must be {MOST_BITS} at most.",
             num_bits=num_bits,
         )
+        self.noise_stddev = as_number("noise_stddev", noise_stddev)
         check(
-            noise_stddev >= 0 and math.isfinite(noise_stddev),
+            noise_stddev >= 0,
             "`noise_stddev` must not be negative.",
             noise_stddev=noise_stddev,
         )
-        self.noise_stddev = noise_stddev
         self.hard_fraction = scheduled.as_number_or_schedule(
             "hard_fraction",
             hard_fraction,
@@ -215,12 +220,17 @@ class SemanticHashing(BottleneckLayer):
         Raises:
             ValueError: If the layer has no tables yet, if the dtype is none of
                 integers, or, in eager execution, if an index is out of range.
+                Elsewhere one that is too large is an error of TensorFlow's on
+                a CPU, and compiled by XLA it is not noticed.
         """
         self._check_built()
-        bits = self.unpack_indices(indices)
+        bits = self._unpacked(indices)
         lead = ops.shape(bits)[:-1]
         flat = ops.reshape(ops.maximum(bits, 0), (-1, self.num_bits))
-        flat = ops.cast(flat, wide_dtype(self.compute_dtype))
+        # Looked up and not cast, for a number that is too large has a bit that
+        # is neither, and a gather fails on it.
+        values = ops.convert_to_tensor([0, 1], wide_dtype(self.compute_dtype))
+        flat = ops.take(values, flat)
         outputs = ops.reshape(self._read(flat), (*lead, self._dim))
         return hide(outputs, bits[..., 0] >= 0)
 
@@ -259,8 +269,7 @@ class SemanticHashing(BottleneckLayer):
             ValueError: If the dtype is none of integers, or, in eager
                 execution, if a number is out of range.
         """
-        indices = as_code_indices(indices, self.count_codes())
-        return ops.minimum(packing.unpack(indices, 2, self.num_bits), 1)
+        return ops.minimum(self._unpacked(indices), 1)
 
     @property
     def codebook(self):
@@ -330,6 +339,12 @@ class SemanticHashing(BottleneckLayer):
         return product + ops.cast(self.bias, dtype)
 
     def _drawn_bits(self, logits, inputs):
+        if not self.noise_stddev:
+            warnings.warn(
+                f"Layer {self.name} learns without noise (noise_stddev=0): "
+                "bits that have decided never change their mind.",
+                stacklevel=2,
+            )
         noise = stateless_random.normal(
             self._seed_for_replica(NOISE, self.steps), ops.shape(logits)
         )
@@ -350,6 +365,11 @@ class SemanticHashing(BottleneckLayer):
         zeros = ops.cast(self.zeros, bits.dtype)
         outputs = discrete.read_bits(bits, ones, zeros)
         return ops.cast(outputs, self.compute_dtype)
+
+    def _unpacked(self, indices):
+        """Bits, the last of which is 2 or more in what is too large."""
+        indices = as_code_indices(indices, self.count_codes())
+        return packing.unpack(indices, 2, self.num_bits)
 
     def _packed(self, bits, inputs, mask):
         packed = packing.pack(ops.cast(bits, "int32"), 2)

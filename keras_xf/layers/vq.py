@@ -19,7 +19,8 @@ class VQ(CodebookLayer):
     entries too, as in all published code. Weight decay would draw unused codes
     to zero: leave the codebook out of it.
 
-    Masks and precision are handled as in `VQEMA`, whose codebook learns faster.
+    Masks, precision and rematerialization are handled as in `VQEMA`, whose
+    codebook learns faster.
 
     Args:
         num_codes: Number of codes.
@@ -38,7 +39,8 @@ class VQ(CodebookLayer):
         masked_outputs: Whether outputs of what is masked are "zeros" or the
             "inputs", as they are.
         return_indices: Whether a call returns the indices too.
-        freeze: Whether the codebook stays as it is in training.
+        freeze: Whether the codebook stays as it is in training. Of a layer
+            that is built set `trainable` instead.
         seed: Seed of `adapt` and of `first_batch`.
         **kwargs: `keras.layers.Layer` arguments, such as `name` and `dtype`.
 

@@ -22,7 +22,10 @@ class VQEMA(MovingCodebookLayer):
 
     The state changes with `training=True` alone, while `trainable` is true and
     `freeze` is not. A batch of nothing, or with a vector that is not finite,
-    changes nothing; in eager execution the latter is an error.
+    changes nothing; in eager execution the latter is an error. Each call is a
+    step, so that the layer must not be part of a function that is
+    rematerialized, as by `keras.remat` or `tf.recompute_grad`: it would learn
+    twice. `keras.RematScope` leaves it out by itself.
 
     What is masked is in no statistic and no loss; its outputs are zeros, or as
     `masked_outputs` says, its indices -1. The mask passes on.
@@ -68,7 +71,8 @@ class VQEMA(MovingCodebookLayer):
         masked_outputs: Whether outputs of what is masked are "zeros" or the
             "inputs", as they are.
         return_indices: Whether a call returns the indices too.
-        freeze: Whether the codebook stays as it is in training.
+        freeze: Whether the codebook stays as it is in training. Of a layer
+            that is built set `trainable` instead.
         seed: Seed of restarts, samples, `adapt` and `first_batch`.
         **kwargs: `keras.layers.Layer` arguments, such as `name` and `dtype`.
 

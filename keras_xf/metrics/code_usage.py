@@ -16,9 +16,11 @@ class CodeUsage(keras.metrics.Metric):
 
     Perplexity is the exponential of the entropy of the hits since the last
     reset. It is 1 for one code and at most the number of codes, or of hits: 512
-    hits of 512 codes that are equally likely have one of 291. Active codes are
-    those with any hit. Dead are those with less than 3 % of the mean of all
-    codes' hits, by the running counts if there are any.
+    hits of 512 codes that are equally likely have one of 291. Beside it is
+    `running_perplexity`, that of the running counts if there are any, which no
+    reset cuts short. Active codes are those with any hit. Dead are those with
+    less than 3 % of the mean of all codes' hits, by the running counts if there
+    are any.
 
     Of a codebook in parts each is the mean over parts, with the smallest
     perplexity of a part beside it; combinations are `JointUsage`'s matter.
@@ -94,6 +96,9 @@ class CodeUsage(keras.metrics.Metric):
             "active_codes": ops.mean(active),
             "dead_fraction": ops.mean(dead),
         }
+        if self._running is not None:
+            of_running = quantization.perplexity(running)
+            results["running_perplexity"] = ops.mean(of_running)
         if hits.shape[0] > 1:
             results["smallest_perplexity"] = ops.min(perplexity)
         return {f"{self.prefix}{key}": x for key, x in results.items()}

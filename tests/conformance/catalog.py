@@ -213,6 +213,9 @@ OF_NOISE = OF_CODES | dict.fromkeys(
 )
 
 
+# That a float32 logit does not notice; with none at all training warns.
+NO_NOISE = 1e-30
+
 OF_INDICES = {
     **dict.fromkeys(
         (
@@ -1113,7 +1116,12 @@ CASES = {
     ),
     "SemanticHashing": Case(
         make=lambda **kwargs: layers.SemanticHashing(
-            **{"num_bits": 6, "noise_stddev": 0.0, "hard_fraction": 1, **kwargs}
+            **{
+                "num_bits": 6,
+                "noise_stddev": NO_NOISE,
+                "hard_fraction": 1,
+                **kwargs,
+            }
         ),
         inputs={"inputs": SEQUENCE},
         bad_arguments={
@@ -1130,7 +1138,7 @@ CASES = {
         make=lambda **kwargs: layers.SemanticHashing(
             **{
                 "num_bits": 31,
-                "noise_stddev": 0.0,
+                "noise_stddev": NO_NOISE,
                 "hard_fraction": 0.0,
                 "return_indices": True,
                 **kwargs,

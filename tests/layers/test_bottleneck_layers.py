@@ -186,6 +186,41 @@ def test_nothing_is_drawn_or_assigned_in_graphs_of_inference(maker):
     assert not [op for op in ops if "Assign" in op or "Random" in op]
 
 
+@pytest.mark.parametrize("maker", ["VQEMA", "GumbelSoftmax", "SemanticHashing"])
+def test_rematerialization_makes_no_second_step(maker):
+    with keras.RematScope("full"):
+        layer = MAKERS[maker]()
+        dense = keras.layers.Dense(4)
+    inputs = tf.constant(normal(4, 5, 4))
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(layer(dense(inputs), training=True) ** 2)
+        return tape.gradient(loss, dense.kernel.value)
+
+    layer.build(inputs.shape)
+    dense.build(inputs.shape)
+    assert np.any(step())
+    assert int(layer.steps) == 1
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_freeze_is_fixed_once_weights_are_made(maker):
+    layer = MAKERS[maker](name="codes")
+    layer.freeze = True
+    layer.build((None, 4))
+    assert layer.get_config()["freeze"] and not layer.trainable_weights
+    layer.freeze = True
+    with pytest.raises(ValueError) as error:
+        layer.freeze = False
+    assert str(error.value) == (
+        "`freeze` must be set before a layer is built; `trainable=False` does "
+        "the same later. Received: freeze=False."
+    )
+    assert layer.freeze
+
+
 @pytest.mark.parametrize("maker", MAKERS)
 def test_code_ids_are_one_number_a_vector(maker):
     layer = MAKERS[maker](seed=1)

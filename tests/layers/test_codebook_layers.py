@@ -530,7 +530,10 @@ def test_metrics_are_in_the_logs(make):
     logs = model.fit(
         inputs, inputs, validation_data=(inputs, inputs), verbose=0
     ).history
-    names = {"codes_perplexity", "codes_active_codes", "codes_dead_fraction"}
+    names = {
+        *("codes_perplexity", "codes_running_perplexity"),
+        *("codes_active_codes", "codes_dead_fraction"),
+    }
     losses = {"codes_commitment"}
     if isinstance(layer, VQ):
         losses.add("codes_codebook")

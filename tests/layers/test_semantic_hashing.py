@@ -11,6 +11,8 @@ import tensorflow as tf
 
 from keras_xf.layers import SemanticHashing
 
+WITHOUT_NOISE = pytest.mark.filterwarnings("ignore:.*learns without noise")
+
 
 @pytest.fixture
 def vectors():
@@ -69,6 +71,7 @@ def test_training_sends_the_stated_fraction_of_examples_as_hard_bits():
     assert abs(is_hard.mean() - 0.25) < 0.022
 
 
+@WITHOUT_NOISE
 @pytest.mark.parametrize("hard_fraction", [0.0, 1.0])
 def test_training_sends_hard_or_soft_bits_with_the_soft_gradient(
     vectors, hard_fraction
@@ -89,6 +92,7 @@ def test_training_sends_hard_or_soft_bits_with_the_soft_gradient(
     )
 
 
+@WITHOUT_NOISE
 def test_noise_alone_changes_hard_bits_in_training(vectors):
     noisy = built(hard_fraction=1.0, seed=1)
     quiet = built(hard_fraction=1.0, noise_stddev=0.0)
@@ -96,6 +100,18 @@ def test_noise_alone_changes_hard_bits_in_training(vectors):
         inference = np.asarray(layer(vectors))
         training = np.asarray(layer(vectors, training=True))
         assert np.array_equal(inference, training) == expect_equal
+
+
+def test_training_without_noise_warns(vectors):
+    layer = built(2, 8, noise_stddev=0, name="bits")
+    layer(vectors)
+    with pytest.warns(UserWarning) as warned:
+        layer(vectors, training=True)
+    assert [str(each.message) for each in warned] == [
+        "Layer bits learns without noise (noise_stddev=0): bits that have "
+        "decided never change their mind."
+    ]
+    built(2, 8, noise_stddev=0, freeze=True)(vectors, training=True)
 
 
 def test_noise_does_not_depend_on_what_is_hard(vectors):
@@ -176,6 +192,7 @@ def test_replicas_draw_noise_of_their_own_and_count_together(strategy, vectors):
     )
 
 
+@WITHOUT_NOISE
 def test_metric_is_the_entropy_of_bits():
     layer = built(2, 2, noise_stddev=0.0, name="bits")
     layer.kernel.assign(np.eye(2))
@@ -185,6 +202,7 @@ def test_metric_is_the_entropy_of_bits():
     np.testing.assert_allclose(layer.bit_usage.result(), 0.5, rtol=1e-6)
 
 
+@WITHOUT_NOISE
 def test_combinations_of_bits_are_counted():
     layer = built(2, 2, noise_stddev=0.0, name="bits", return_indices=True)
     layer.kernel.assign(np.eye(2))

@@ -76,12 +76,47 @@ def test_what_is_refused_builds_nothing(layer):
         (layers.GumbelSoftmax, {"divergence": math.inf}),
         (layers.SemanticHashing, {"noise_stddev": math.inf}),
         (layers.VQEMA, {"epsilon": math.inf}),
+        (layers.VQEMA, {"decay": math.nan}),
+        (layers.VQ, {"commitment": math.inf}),
     ],
 )
 def test_options_are_finite(maker, arguments):
-    (name,) = arguments
-    with pytest.raises(ValueError, match=f"`{name}` must"):
+    ((name, value),) = arguments.items()
+    with pytest.raises(ValueError) as error:
         maker(4, **arguments)
+    assert str(error.value) == (
+        f"`{name}` must be finite. Received: {name}={value}."
+    )
+
+
+@pytest.mark.parametrize("value", ["0.5", [1], True, None])
+@pytest.mark.parametrize(
+    ("maker", "name", "kind"),
+    [
+        (layers.VQ, "commitment", "a number"),
+        (layers.VQEMA, "decay", "a number"),
+        (layers.DVQ, "epsilon", "a number"),
+        (layers.GumbelSoftmax, "temperature", "a number or a schedule"),
+        (layers.GumbelSoftmax, "min_temperature", "a number"),
+        (layers.GumbelSoftmax, "divergence", "a number"),
+        (layers.SemanticHashing, "noise_stddev", "a number"),
+        (layers.SemanticHashing, "hard_fraction", "a number or a schedule"),
+    ],
+)
+def test_options_are_numbers(maker, name, kind, value):
+    with pytest.raises(ValueError) as error:
+        maker(4, **{name: value})
+    assert str(error.value) == (
+        f"`{name}` must be {kind}. Received: {name}={value!r}."
+    )
+
+
+def test_configs_hold_plain_numbers():
+    layer = layers.VQEMA(4, commitment=1, decay=np.float32(0.5))
+    config = layer.get_config()
+    assert (config["commitment"], config["decay"]) == (1, 0.5)
+    assert type(config["commitment"]) is int
+    assert type(config["decay"]) is float
 
 
 def test_packed_numbers_are_checked():
@@ -118,6 +153,52 @@ def test_graphs_find_no_code_for_a_number_out_of_range(wrong):
     # It would be a code of the next part.
     with pytest.raises(tf.errors.InvalidArgumentError):
         decode([[5, 0, 0]])
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint32"])
+def test_graphs_find_no_code_for_an_index_out_of_range(maker, dtype):
+    layer = MAKERS[maker]()
+    layer.build((None, 4))
+    good = np.asarray(layer.encode(VECTORS[0, :1]))
+    decode = tf.function(
+        layer.decode_from_indices,
+        input_signature=[tf.TensorSpec([None, *good.shape[1:]], dtype)],
+    )
+    np.testing.assert_array_equal(
+        decode(good.astype(dtype)), layer.decode_from_indices(good)
+    )
+    wrong = [4, 5, 6, 64, 2**31 - 1]
+    if dtype != "int32":
+        wrong.append(2**31 + 1)
+    if dtype == "int64":
+        # Of 32 bits it would be 1.
+        wrong += [2**32 + 1, 2**62]
+    for index in wrong:
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            decode(np.full(good.shape, index, dtype))
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_graphs_find_no_code_for_a_long_negative_index(maker):
+    layer = MAKERS[maker]()
+    layer.build((None, 4))
+    good = np.asarray(layer.encode(VECTORS[0, :1]))
+    # Of 32 bits it would be 1.
+    indices = np.full(good.shape, 1 - 2**32)
+    np.testing.assert_array_equal(
+        tf.function(layer.decode_from_indices)(tf.constant(indices)),
+        np.zeros((1, 4)),
+    )
+
+
+@pytest.mark.parametrize("wrong", [2**31, 2**32 + 1, -(2**32)])
+def test_graphs_find_no_code_for_an_index_beyond_all_bits(wrong):
+    layer = layers.SemanticHashing(31)
+    layer.build((None, 4))
+    # No int32 is out of range: it is read as masked.
+    outputs = tf.function(layer.decode_from_indices)(tf.constant([wrong]))
+    np.testing.assert_array_equal(outputs, np.zeros((1, 4)))
 
 
 def test_what_else_is_drawn_does_not_shift_adapt():

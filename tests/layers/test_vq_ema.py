@@ -1,5 +1,7 @@
 """Tests of keras_xf.layers.VQEMA."""
 
+import math
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -155,6 +157,14 @@ def test_first_codes_are_as_wide_as_promised():
         (
             {"threshold": 0.0},
             "`threshold` must be positive. Received: threshold=0.0.",
+        ),
+        (
+            {"threshold": math.inf},
+            "`threshold` must be finite. Received: threshold=inf.",
+        ),
+        (
+            {"fraction": "0.1"},
+            "`fraction` must be a number. Received: fraction='0.1'.",
         ),
         ({"every": 0}, "`every` must be positive. Received: every=0."),
         (

@@ -33,6 +33,11 @@ def test_running_counts_say_what_is_dead_and_stand_in_after_a_reset():
     usage.update_state([[1, 1, 1, 1]])
     result = usage.result()
     np.testing.assert_allclose(result["perplexity"], 4, rtol=1e-5)
+    p = running[0] / running.sum()
+    expected = np.exp(-np.sum(p * np.log(p)))
+    np.testing.assert_allclose(
+        result["running_perplexity"], expected, rtol=1e-5
+    )
     assert result["dead_fraction"] == 0.5
     assert "smallest_perplexity" not in result
     usage.reset_state()
