@@ -46,8 +46,27 @@ RANDOM = {
 }
 
 
+POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
+
+
 def normal(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def chain():
+    """A model of all layers, one behind the other, and these by name."""
+    named = {maker: MAKERS[maker](seed=1) for maker in MAKERS}
+    outputs = inputs = keras.Input((5, 4))
+    for layer in named.values():
+        outputs = layer(keras.layers.Dense(4)(outputs))
+    return keras.Model(inputs, keras.layers.Dense(4)(outputs)), named
+
+
+def ops_in(concrete):
+    """Types of the operations of a function and of all that it calls."""
+    graph = concrete.graph.as_graph_def()
+    bodies = (graph.node, *(f.node_def for f in graph.library.function))
+    return {node.op for body in bodies for node in body}
 
 
 @pytest.mark.parametrize(
@@ -177,11 +196,7 @@ def test_nothing_is_drawn_or_assigned_in_graphs_of_inference(maker):
         (layer.encode, spec),
         (layer.decode_from_indices, of_indices),
     ):
-        concrete = tf.function(function).get_concrete_function(signature)
-        graph = concrete.graph.as_graph_def()
-        # With all functions that are called in it.
-        bodies = (graph.node, *(f.node_def for f in graph.library.function))
-        ops |= {node.op for body in bodies for node in body}
+        ops |= ops_in(tf.function(function).get_concrete_function(signature))
     assert "ReadVariableOp" in ops, "looked at nothing"
     assert not [op for op in ops if "Assign" in op or "Random" in op]
 
@@ -219,6 +234,109 @@ def test_freeze_is_fixed_once_weights_are_made(maker):
         "the same later. Received: freeze=False."
     )
     assert layer.freeze
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_export_encodes_and_decodes_under_each_policy(maker, tmp_path):
+    archive = keras.export.ExportArchive()
+    spec = tf.TensorSpec((None, 5, 4))
+    layers = {policy: MAKERS[maker](dtype=policy) for policy in POLICIES}
+    for policy, layer in layers.items():
+        layer.build(spec.shape)
+        archive.track(layer)
+        archive.add_endpoint(f"{policy}_encode", layer.encode, [spec])
+        indices = layer.encode(normal(2, 5, 4))
+        of_indices = tf.TensorSpec((None, *indices.shape[1:]), "int32")
+        archive.add_endpoint(
+            f"{policy}_decode", layer.decode_from_indices, [of_indices]
+        )
+    archive.write_out(tmp_path, verbose=False)
+    artifact = tf.saved_model.load(tmp_path)
+    inputs = normal(3, 5, 4, seed=5)
+    for policy, layer in layers.items():
+        encode = getattr(artifact, f"{policy}_encode")
+        decode = getattr(artifact, f"{policy}_decode")
+        indices = encode(inputs)
+        np.testing.assert_array_equal(indices, layer.encode(inputs))
+        outputs = decode(indices)
+        assert outputs.dtype == layer.compute_dtype
+        np.testing.assert_array_equal(outputs, layer(inputs))
+        for endpoint in (encode, decode):
+            (concrete,) = endpoint.concrete_functions
+            ops = ops_in(concrete)
+            assert "ReadVariableOp" in ops, "looked at nothing"
+            assert not [op for op in ops if "Assign" in op or "Random" in op]
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_files_keep_all_digits_under_mixed_policies(maker, policy, tmp_path):
+    def new_model():
+        layer = MAKERS[maker](dtype=policy)
+        return keras.Sequential([keras.Input((5, 4)), layer])
+
+    def train(model, seed):
+        model(normal(8, 5, 4, seed=seed), training=True)
+
+    model = new_model()
+    train(model, 0)
+    model.save(tmp_path / "model.keras")
+    of_file = keras.saving.load_model(tmp_path / "model.keras")
+    tf.train.Checkpoint(model=model).write(str(tmp_path / "model"))
+    of_checkpoint = new_model()
+    tf.train.Checkpoint(model=of_checkpoint).read(
+        str(tmp_path / "model")
+    ).assert_existing_objects_matched()
+    for seed in (None, 1):
+        for each in (model, of_file, of_checkpoint):
+            if seed is not None:
+                train(each, seed)
+            for a, b in zip(each.weights, model.weights, strict=True):
+                np.testing.assert_array_equal(a.numpy(), b.numpy(), a.path)
+
+
+def test_fit_leaves_what_is_not_trainable():
+    model, _ = chain()
+    layers = model.layers
+    for layer in layers[:-1]:
+        layer.trainable = False
+    model.compile("sgd", "mse", jit_compile=False)
+    before = [[v.numpy() for v in layer.variables] for layer in layers]
+    inputs = normal(16, 5, 4)
+    model.fit(inputs, inputs, batch_size=8, verbose=0)
+    same = [
+        [
+            np.array_equal(variable.numpy(), value)
+            for variable, value in zip(layer.variables, values, strict=True)
+        ]
+        for layer, values in zip(layers, before, strict=True)
+    ]
+    assert all(map(all, same[:-1]))
+    assert not any(same[-1]), "nothing was trained"
+
+
+def test_compiled_fit_repeats_bitwise_and_is_that_of_eager_execution():
+    compiled, named = chain()
+    eager, _ = chain()
+    before = compiled.get_weights()
+    usage = {maker: layer.usage().numpy() for maker, layer in named.items()}
+    compiled.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=True)
+    eager.compile(keras.optimizers.SGD(0.1), "mse", run_eagerly=True)
+    inputs = normal(16, 5, 4)
+    found = []
+    for model in (compiled, compiled, eager):
+        model.set_weights(before)
+        model.fit(inputs, inputs, batch_size=8, shuffle=False, verbose=0)
+        found.append(model.get_weights())
+    for weight, first, second, expected in zip(
+        compiled.weights, *found, strict=True
+    ):
+        np.testing.assert_array_equal(first, second, weight.path)
+        np.testing.assert_allclose(
+            first, expected, atol=1e-5, err_msg=weight.path
+        )
+    for maker, layer in named.items():
+        assert np.all(layer.usage() != usage[maker]), "nothing was learnt"
 
 
 @pytest.mark.parametrize("maker", MAKERS)

@@ -159,6 +159,34 @@ def test_projections_are_fixed_and_differ():
     np.testing.assert_array_equal(layer.projections.numpy(), before)
 
 
+def test_projections_are_glorot_uniform():
+    layer = DVQ(5, num_parts=2, projected=True, seed=1)
+    layer.build((None, 100))
+    limit = np.sqrt(6 / (100 + 50))
+    for projection in layer.projections.numpy():
+        # Of 5000 draws; two hundredths are five standard deviations.
+        levels = np.sort(projection.ravel()) / limit / 2 + 0.5
+        np.testing.assert_allclose(
+            levels, (np.arange(5000) + 0.5) / 5000, atol=0.02
+        )
+        assert np.abs(projection).max() <= limit
+
+
+@pytest.mark.parametrize("projected", [False, True])
+def test_parts_are_searched_by_one_product(projected):
+    layer = DVQ(5, num_parts=4, projected=projected)
+    layer.build((6, 8))
+    graph = tf.function(layer).get_concrete_function(
+        tf.TensorSpec((6, 8)), training=True
+    )
+    products = [
+        tuple(op.outputs[0].shape)
+        for op in graph.graph.get_operations()
+        if "MatMul" in op.type or "Einsum" in op.type
+    ]
+    assert products == [(4, 6, 2)] * projected + [(4, 6, 5)]
+
+
 def test_rejects_parts_that_do_not_fit():
     with pytest.raises(ValueError) as error:
         DVQ(5, num_parts=4).build((None, 6))

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_xf.layers import DVQ
 from keras_xf.layers import VQ
 from keras_xf.layers import VQEMA
+from keras_xf.layers import codebook_layer
 
 MAKERS = {
     "VQ": lambda **kwargs: VQ(6, seed=1, **kwargs),
@@ -119,6 +120,26 @@ def test_k_means_finds_blobs(seed):
     np.testing.assert_allclose(
         layer.decode_from_indices(found), centers, atol=1e-3
     )
+
+
+def test_compiled_k_means_is_that_of_eager_execution(monkeypatch):
+    # Each round is compiled for itself.
+    monkeypatch.setattr(codebook_layer, "K_MEANS_ROUNDS", 2)
+    eager, compiled = (MAKERS["DVQ"](first_batch="k_means") for _ in range(2))
+    for layer in (eager, compiled):
+        layer.build((4, 10, 4))
+    compiled.set_weights(eager.get_weights())
+    inputs, mask = 5 + normal(4, 10, 4), np.arange(10) < np.full((4, 1), 7)
+    step = tf.function(compiled, jit_compile=True)
+    for seed in range(2):
+        eager(inputs + seed, training=True, mask=mask)
+        step(tf.constant(inputs + seed), training=True, mask=mask)
+        for a, b in zip(compiled.weights, eager.weights, strict=True):
+            np.testing.assert_allclose(
+                a.numpy(), b.numpy(), rtol=1e-5, err_msg=a.path
+            )
+    assert compiled.initialized.numpy() == 1
+    assert np.min(compiled.codebook) > 2, "nothing that was before"
 
 
 @pytest.mark.parametrize("first_batch", ["data", "k_means"])

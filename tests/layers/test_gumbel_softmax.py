@@ -31,7 +31,9 @@ def logits_of(layer, inputs):
     return inputs @ layer.kernel.numpy() + layer.bias.numpy()
 
 
-@pytest.mark.parametrize("policy", ["float32", "float64", "mixed_float16"])
+@pytest.mark.parametrize(
+    "policy", ["float32", "float64", "mixed_float16", "mixed_bfloat16"]
+)
 def test_inference_takes_the_code_of_the_largest_logit(policy):
     layer = built(dtype=policy, return_indices=True)
     inputs = tf.cast(normal(4, 5, 6), layer.compute_dtype)
@@ -66,6 +68,42 @@ def test_training_draws_codes_by_their_probabilities():
         outputs, layer.decode_from_indices(indices), atol=1e-6
     )
     np.testing.assert_allclose(layer.usage(), 0.99 + 0.01 * found, rtol=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [0.4, 2.5])
+def test_shares_have_the_distribution_of_their_temperature(temperature):
+    layer = GumbelSoftmax(2, temperature=temperature, seed=3)
+    # A table that shows the shares.
+    layer.set_codebook(np.eye(2))
+    layer.kernel.assign(np.zeros((2, 2)))
+    layer.bias.assign([0.8, 0])
+    shares = np.sort(layer(np.zeros((20_000, 2)), training=True)[:, 0])
+    # The difference of two such noises has the logistic distribution.
+    logits = np.log(shares / np.maximum(1 - shares, 1e-7))
+    levels = 1 / (1 + np.exp(0.8 - temperature * logits))
+    expected = (np.arange(20_000) + 0.5) / 20_000
+    # Kolmogorov's 1.95 is exceeded once in a thousand times.
+    assert np.abs(levels - expected).max() < 1.95 / np.sqrt(20_000)
+
+
+@pytest.mark.parametrize("logits", ["projection", "distance"])
+def test_each_step_mixes_codes_by_its_own_temperature(logits):
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay(
+        [0], [2.5, 0.4]
+    )
+    layer = built(num_codes=6, temperature=schedule, logits=logits, seed=1)
+    plain = built(num_codes=6, temperature=1.0, logits=logits, seed=1)
+    plain.set_weights(layer.get_weights())
+    inputs = normal(4, 5, 6)
+    for temperature in (2.5, 0.4):
+        codes = layer.codebook.numpy()
+        np.testing.assert_array_equal(plain.codebook, codes)
+        # What both draw, plus the logits, but for what all codes share.
+        shares = plain(inputs, training=True) @ np.linalg.inv(codes)
+        expected = softmax(np.log(shares) / temperature) @ codes
+        np.testing.assert_allclose(
+            layer(inputs, training=True), expected, atol=1e-4
+        )
 
 
 @pytest.mark.parametrize("hard", [False, True])

@@ -1,17 +1,18 @@
 """Tests of what compiled reversible stacks keep, by XLA's own account."""
 
 import tensorflow as tf
-from tensorflow.compiler.xla.service import hlo_pb2
 
 from keras_xf.layers import ChunkedFeedForward
 from keras_xf.layers import LSHSelfAttention
 from keras_xf.layers import ReversibleSequence
 from keras_xf.layers import Sublayer
+from tests.compiled_programs import compiled_program
+from tests.compiled_programs import temporaries
 
 LENGTH, DIM, WIDTH, NUM_HEADS, NUM_HASHES = 4096, 16, 32, 2, 2
 
 
-def temporaries(depth):
+def temporaries_of(depth):
     """Bytes that a step with all gradients takes beside what it is given."""
     stack = ReversibleSequence(
         [
@@ -46,21 +47,11 @@ def temporaries(depth):
             loss = sum(tf.nn.l2_loss(y) for y in stack((x, x), training=True))
         return tape.gradient(loss, [x, *stack.trainable_variables])
 
-    lower = step.experimental_get_compiler_ir(tf.zeros(shape))
-    lowered = lower(stage="optimized_hlo_proto_serialized")
-    assignment = hlo_pb2.HloProto.FromString(lowered).buffer_assignment
-    return sum(
-        buffer.size
-        for buffer in assignment.buffer_allocations
-        if not buffer.is_entry_computation_parameter
-        and not buffer.maybe_live_out
-        and not buffer.is_constant
-        and not buffer.is_thread_local
-    )
+    return temporaries(compiled_program(step, tf.zeros(shape)))
 
 
 def test_a_further_block_keeps_its_buckets_and_no_activations():
-    more = temporaries(3) - temporaries(2)
+    more = temporaries_of(3) - temporaries_of(2)
     # Buckets, and the orders that XLA may keep of them, take half of it.
     activation = 4 * LENGTH * DIM
     assert more < activation

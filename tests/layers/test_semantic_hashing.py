@@ -4,6 +4,8 @@ What every layer owes (configuration, saving, export, shapes, precision,
 gradients) is tested in tests/conformance; here is what only this layer does.
 """
 
+import statistics
+
 import keras
 import numpy as np
 import pytest
@@ -37,26 +39,34 @@ def soft(x):
     return np.clip(1.2 / (1 + np.exp(-x)) - 0.1, 0, 1)
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
-def test_inference_gives_the_sign_of_the_projection(vectors, policy):
+@pytest.mark.parametrize(
+    ("policy", "tolerance"),
+    [("float32", 1e-5), ("mixed_float16", 5e-3), ("mixed_bfloat16", 4e-2)],
+)
+def test_inference_gives_the_sign_of_the_projection(vectors, policy, tolerance):
     layer = built(return_indices=True, dtype=policy)
     inputs = tf.cast(vectors, layer.compute_dtype)
     expected = logits_of(layer, np.asarray(inputs, "float32")) > 0
-    for call in (
-        layer,
-        tf.function(layer),
-        tf.function(layer, jit_compile=True),
+
+    def rows(inputs):
+        return layer.decode_from_indices(layer.encode(inputs))
+
+    for call, rows_of in (
+        (layer, rows),
+        (tf.function(layer), tf.function(rows)),
+        # Their sums over bits may be in another order than TensorFlow's.
+        (
+            tf.function(layer, jit_compile=True),
+            tf.function(rows, jit_compile=True),
+        ),
     ):
         outputs, indices = call(inputs)
         np.testing.assert_array_equal(layer.unpack_indices(indices), expected)
-        tolerance = 1e-5 if policy == "float32" else 5e-3
+        np.testing.assert_array_equal(rows_of(inputs), outputs)
         np.testing.assert_allclose(
-            outputs, read(layer, expected), atol=tolerance
+            tf.cast(outputs, "float32"), read(layer, expected), atol=tolerance
         )
     np.testing.assert_array_equal(layer.encode(inputs), indices)
-    np.testing.assert_array_equal(
-        layer.decode_from_indices(indices), layer(inputs)[0]
-    )
     np.testing.assert_array_equal(layer.pack_indices(expected), indices)
 
 
@@ -112,6 +122,29 @@ def test_training_without_noise_warns(vectors):
         "decided never change their mind."
     ]
     built(2, 8, noise_stddev=0, freeze=True)(vectors, training=True)
+
+
+@pytest.mark.parametrize("noise_stddev", [0.5, 1.0])
+def test_noise_is_normal_and_not_truncated(noise_stddev):
+    tail = 2.2 * noise_stddev
+    logits = np.array([-tail, -0.8, 0, 0.8, tail], "float32")
+    layer = built(
+        5,
+        2,
+        hard_fraction=1.0,
+        noise_stddev=noise_stddev,
+        return_indices=True,
+        seed=1,
+    )
+    layer.bias.assign(logits)
+    inputs = np.zeros((50_000, 2), "float32")
+    _, indices = layer(inputs, training=True)
+    found = np.mean(layer.unpack_indices(indices), axis=0)
+    normal = statistics.NormalDist(sigma=noise_stddev)
+    expected = np.array([normal.cdf(float(logit)) for logit in logits])
+    # On either side of the tails are 1.4 %, and of what is truncated none.
+    deviation = np.sqrt(expected * (1 - expected) / len(inputs))
+    assert np.all(np.abs(found - expected) < 4 * deviation)
 
 
 def test_noise_does_not_depend_on_what_is_hard(vectors):

@@ -107,6 +107,27 @@ def test_restarts_are_made_when_they_are_due(options, steps):
     assert found == steps
 
 
+def test_a_code_that_begins_again_has_349_steps_to_be_hit():
+    layer = VQEMA(4, restart=Restart(fraction=0.03), seed=1)
+    layer.set_codebook([[0, 0], [1, 0], [0, 1], [-900, 0]])
+    layer.counts.assign([[1, 1, 1, 0]])
+    far = 100 + normal(8, 2)
+    layer(far, training=True)
+    start = layer.codebook[3].numpy()
+    assert tuple(start) in {tuple(row) for row in far}
+    # The others are hit where they are.
+    inputs = tf.constant(np.tile(layer.codebook[:3], (4, 1))[:8])
+    step = tf.function(layer)
+    for _ in range(348):
+        step(inputs, training=True)
+    # 2 hits, the mean of all, times 0.99**348 are above 0.03 times 2.
+    np.testing.assert_allclose(layer.codebook[3], start, rtol=1e-3)
+    step(inputs, training=True)
+    assert tuple(layer.codebook[3].numpy()) in {
+        tuple(row) for row in inputs.numpy()
+    }
+
+
 @pytest.mark.parametrize("ema_init", ["ones", "zero_debias"])
 def test_a_code_in_use_is_left_alone(ema_init):
     restart = Restart(fraction=0.03)

@@ -126,6 +126,49 @@ def test_codes_reach_a_fixed_point_of_lloyds_algorithm():
     np.testing.assert_allclose(state.codes, means, atol=1e-4)
 
 
+def test_what_is_wrong_goes_by_the_decay_while_hits_stay():
+    vectors, indices = normal(1, 40, 3), np.arange(40)[None] % 4
+    counts, sums = quantization.statistics(vectors, indices, 4)
+    codes = normal(1, 4, 3, seed=1)
+    state = quantization.start_state(
+        tf.constant(codes), tf.constant(0), counts=counts
+    )
+    means = np.asarray(sums) / 10
+    for number in range(1, 41):
+        state = quantization.ema_step(
+            state, counts, sums, decay=0.9, epsilon=0.0
+        )
+        np.testing.assert_allclose(
+            state.codes - means, 0.9**number * (codes - means), atol=1e-6
+        )
+
+
+def test_a_dead_code_falls_to_the_origin_once_its_count_is_epsilon():
+    # Half of it is left after ln(1e5) / -ln(0.999) = 11,507 steps.
+    state = begin(np.array([[0, 0], [3, 4]], "float32"))
+    counts, sums = np.array([[1.0, 0]], "f"), np.zeros((1, 2, 2), "f")
+
+    @tf.function(jit_compile=True)
+    def steps(state, number):
+        for _ in tf.range(number):
+            state = quantization.ema_step(
+                state, counts, sums, decay=0.999, epsilon=1e-5
+            )
+        return state
+
+    for number, expected in (
+        (11_000, 3.1207),
+        (11_501, 2.5077),
+        (11_520, 2.4840),
+        (16_000, 0.0555),
+    ):
+        state = steps(state, tf.constant(number) - state.steps)
+        np.testing.assert_allclose(
+            np.linalg.norm(state.codes[0, 1]), expected, atol=1e-3
+        )
+    np.testing.assert_array_equal(state.codes[0, 0], [0, 0])
+
+
 def test_an_unhit_code_stays_where_it_is():
     codes = np.array([[0, 0], [50, 60]], "float32")
     vectors = normal(30, 2)
@@ -147,6 +190,39 @@ def test_counts_obey_their_recurrence():
         np.testing.assert_allclose(
             np.sum(state.counts), 0.9 * before + 0.1 * 70, rtol=1e-6
         )
+
+
+@pytest.mark.parametrize("zero_debias", [False, True])
+def test_smoothing_keeps_the_sum_of_the_counts(zero_debias):
+    # Of each part alone, with an epsilon that matters.
+    codes, vectors = normal(2, 4, 3, seed=1), 5 + normal(2, 70, 3)
+    vectors[1, :, 0] *= 2
+    state = quantization.start_state(
+        tf.constant(5 + codes), tf.constant(0), zero_debias=zero_debias
+    )
+    indices = np.stack([np.arange(70) % 4, np.arange(70) % 3 + 1])
+    counts, sums = quantization.statistics(vectors, indices, 4)
+    new = quantization.ema_step(
+        state, counts, sums, decay=0.9, epsilon=0.5, zero_debias=zero_debias
+    )
+    scale = 0.1 if zero_debias else 1.0
+    averages = np.asarray(new.counts, "float64") / scale
+    # What the sums were divided by, but of a code without any.
+    hit = averages > 0
+    assert np.sum(~hit) == zero_debias
+    smoothed = np.full((2, 4), np.nan)
+    smoothed[hit] = (
+        np.asarray(new.sums, "float64")[hit, 0]
+        / scale
+        / np.asarray(new.codes, "float64")[hit, 0]
+    )
+    total = averages.sum(axis=-1, keepdims=True)
+    expected = (averages + 0.5) / (total + 4 * 0.5) * total
+    np.testing.assert_allclose(expected.sum(-1), total[:, 0], rtol=1e-12)
+    np.testing.assert_allclose(smoothed[hit], expected[hit], rtol=1e-6)
+    np.testing.assert_allclose(
+        smoothed[:1].sum(axis=-1), total[:1, 0], rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize(
