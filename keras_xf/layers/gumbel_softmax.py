@@ -39,7 +39,8 @@ class GumbelSoftmax(CodeLayer):
     of the softmax from the uniform one, which keeps codes in use.
 
     Nothing is drawn, and hard codes come out, without `training=True`, and
-    where `trainable` is false or `freeze` is true. Under a strategy replicas
+    where `trainable` is false or `freeze` is true; in training with the
+    gradient of the mixture without noise. Under a strategy replicas
     draw noise of their own. Each training call is a step: rematerialized, as
     by `keras.remat` or `tf.recompute_grad`, it would be two, with noise of its
     own each. `keras.RematScope` leaves the layer out by itself.
@@ -174,17 +175,19 @@ class GumbelSoftmax(CodeLayer):
             seed = self._seed_for_replica(NOISE, self.steps)
             uniform = stateless_random.uniform(seed, ops.shape(logits))
             logits += ops.cast(discrete.gumbel_noise(uniform), logits.dtype)
-            shares = discrete.gumbel_softmax(
-                logits, self.current_temperature(), self.hard
-            )
             indices = self._argmax(logits)
-            outputs = ops.matmul(shares, ops.cast(self.codes[0], shares.dtype))
+            outputs = self._mixture(logits, self.hard)
         else:
             indices = self._argmax(logits)
             outputs = quantization.look_up(self.codes, indices[None])[0]
             # No code may hide what is not finite.
             is_finite = ops.isfinite(ops.max(logits, axis=-1, keepdims=True))
             outputs = ops.where(is_finite, outputs, math.nan)
+            if training:
+                # What comes before a layer that is frozen learns all the same.
+                mixture = self._mixture(logits)
+                outputs = ops.cast(outputs, mixture.dtype)
+                outputs = discrete.straight_through(outputs, mixture)
         if self._is_counting(training):
             counts = quantization.hits(indices[None], self.num_codes, weights)
             self._measure(counts, indices[None, None], losses, weights, logits)
@@ -246,6 +249,12 @@ class GumbelSoftmax(CodeLayer):
             return discrete.distance_logits(vectors, codes)
         product = ops.matmul(vectors, ops.cast(self.kernel, dtype))
         return product + ops.cast(self.bias, dtype)
+
+    def _mixture(self, logits, hard=False):
+        shares = discrete.gumbel_softmax(
+            logits, self.current_temperature(), hard
+        )
+        return ops.matmul(shares, ops.cast(self.codes[0], shares.dtype))
 
     def _argmax(self, logits):
         return ops.cast(ops.argmax(logits, axis=-1), "int32")

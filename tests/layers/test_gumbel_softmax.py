@@ -128,6 +128,26 @@ def test_outputs_are_mixtures_or_codes_with_the_mixtures_gradient(hard):
     assert np.any(gradients[0][0])
 
 
+@pytest.mark.parametrize("how", ["freeze", "trainable"])
+def test_what_comes_before_a_frozen_layer_learns(how):
+    layer = built(num_codes=4, temperature=0.7, freeze=how == "freeze")
+    layer.trainable = how == "freeze"
+    inputs = tf.constant(normal(3, 5, 6))
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(inputs)
+        outputs = layer(inputs, training=True)
+        logits = inputs @ layer.kernel.value + layer.bias.value
+        mixture = tf.nn.softmax(logits / 0.7) @ layer.codebook
+        target = tf.constant(normal(3, 5, 6, seed=1))
+        loss, expected = tf.reduce_sum(outputs * target), mixture * target
+    np.testing.assert_array_equal(outputs, layer(inputs))
+    np.testing.assert_allclose(
+        tape.gradient(loss, inputs),
+        tape.gradient(expected, inputs),
+        atol=1e-5,
+    )
+
+
 def test_divergence_is_the_only_loss():
     inputs, mask = normal(4, 5, 6), normal(4, 5, seed=1) > 0
     layer = built(divergence=0.3)
