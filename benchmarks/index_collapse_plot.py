@@ -70,27 +70,29 @@ def collapse_table(records: Sequence[dict]) -> str:
         records: Records as `benchmarks.index_collapse` appends them.
 
     Returns:
-        A Markdown table, at the last steps that all have and at the end.
+        A Markdown table, at the last steps that all have, if any, and at the
+        end.
     """
     kind = records[0]["data"]
     told, factor = LOSSES[kind]
     common = set.intersection(
         *({row["step"] for row in record["history"]} for record in records)
     )
-    steps = max(common)
+    # Runs of different length may have been judged at none alike.
+    early = [max(common)] if common else []
     figures = ["active", "perplexity", told]
     if kind == "bytes":
         figures.append("bytes right")
     names = ["bottleneck"]
-    names += [f"{name}, {steps} steps" for name in figures]
+    names += [f"{name}, {step} steps" for step in early for name in figures]
     names += [*figures, "steps", "ms a step"]
     lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
     for record in records:
         history = record["history"]
-        (early,) = (row for row in history if row["step"] == steps)
+        rows = [row for row in history if row["step"] in early]
         last = history[-1]
         cells = [record["bottleneck"].replace("_", " ")]
-        for row in (early, last):
+        for row in (*rows, last):
             cells += [
                 f"{100 * row['active_fraction']:.1f} %",
                 f"{row['perplexity']:,.0f}",
