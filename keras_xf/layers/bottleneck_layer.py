@@ -82,8 +82,8 @@ class BottleneckLayer(keras.layers.Layer):
     def freeze(self, value):
         check(
             not self.built or value == self._freeze,
-            "`freeze` must be set before a layer is built; `trainable=False` "
-            "does the same later.",
+            "`freeze` must be set before a layer is built: one that was built "
+            "frozen stays so, and `trainable=False` freezes one that was not.",
             freeze=value,
         )
         self._freeze = value

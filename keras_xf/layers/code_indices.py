@@ -16,7 +16,8 @@ def as_code_indices(indices, num_codes: int):
 
     Returns:
         int32 tensor. What is out of range and has more bits becomes
-        `num_codes`, which is out of range, too, or if negative -1.
+        `num_codes`, which is out of range, too, or if negative -1. Of 2**31
+        codes no int32 is out of range: there it becomes negative.
 
     Raises:
         ValueError: If the dtype is none of integers, or if a value is known
@@ -34,9 +35,13 @@ def as_code_indices(indices, num_codes: int):
             "has hidden a vector.",
             indices=int(wrong[0]) if wrong.size else None,
         )
+    if dtype == "uint64":
+        # Keras would make an uint32 of it. The upper half become negative.
+        indices = ops.cast(indices, "int64")
+        beyond = ops.full_like(indices, 2**31)
+        indices = ops.where(indices < 0, beyond, indices)
     if dtype in ("int64", "uint32", "uint64"):
-        # Without its upper bits it could be a code. Where there are 2**31 of
-        # them the cast makes it negative.
+        # Without its upper bits it could be a code.
         indices = ops.minimum(indices, min(num_codes, 2**31))
         if dtype == "int64":
             indices = ops.maximum(indices, -1)

@@ -43,7 +43,8 @@ class GumbelSoftmax(CodeLayer):
     gradient of the mixture without noise. Under a strategy replicas
     draw noise of their own. Each training call is a step: rematerialized, as
     by `keras.remat` or `tf.recompute_grad`, it would be two, with noise of its
-    own each. `keras.RematScope` leaves the layer out by itself.
+    own each. `keras.RematScope` leaves the layer itself out, but no model
+    that is made in the scope.
 
     What is masked is in no statistic and no loss; its outputs are zeros, or as
     `masked_outputs` says, its indices -1. The mask passes on. Logits, noise and
@@ -68,7 +69,8 @@ class GumbelSoftmax(CodeLayer):
         return_indices: Whether a call returns the indices too: in training
             those that were drawn.
         freeze: Whether the layer stays as it is, and draws nothing, in
-            training, too. Of a layer that is built set `trainable` instead.
+            training, too. Once built, a layer that is not frozen has
+            `trainable` for that.
         seed: Seed of the noise.
         **kwargs: `keras.layers.Layer` arguments, such as `name` and `dtype`.
 

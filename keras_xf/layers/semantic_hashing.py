@@ -49,8 +49,8 @@ class SemanticHashing(BottleneckLayer):
     `trainable` is false or `freeze` is true. Under a strategy replicas draw
     noise of their own. It adds no loss. Each training call is a step:
     rematerialized, as by `keras.remat` or `tf.recompute_grad`, it would be two,
-    with noise of its own each. `keras.RematScope` leaves the layer out by
-    itself.
+    with noise of its own each. `keras.RematScope` leaves the layer itself
+    out, but no model that is made in the scope.
 
     What is masked has outputs of zeros, or as `masked_outputs` says, indices of
     -1, and is not counted. The mask passes on. Logits are computed in float32
@@ -60,7 +60,7 @@ class SemanticHashing(BottleneckLayer):
         num_bits: Bits per vector, 31 at most.
         noise_stddev: Standard deviation of the training noise. The default is
             the paper's. With 0 training warns: bits that have decided have no
-            gradient, and nothing else lets them change.
+            gradient of their own.
         hard_fraction: Probability, in training, that an example is sent as
             hard bits: a number, or a schedule of the training steps. The
             default is that of the authors' code.
@@ -72,7 +72,8 @@ class SemanticHashing(BottleneckLayer):
         return_indices: Whether a call returns the bits, packed into an
             integer, too.
         freeze: Whether the layer stays as it is, and draws nothing, in
-            training, too. Of a layer that is built set `trainable` instead.
+            training, too. Once built, a layer that is not frozen has
+            `trainable` for that.
         seed: Seed of the noise and of the choice between hard and soft.
         **kwargs: `keras.layers.Layer` arguments, such as `name` and `dtype`.
 
@@ -221,7 +222,8 @@ class SemanticHashing(BottleneckLayer):
             ValueError: If the layer has no tables yet, if the dtype is none of
                 integers, or, in eager execution, if an index is out of range.
                 Elsewhere one that is too large is an error of TensorFlow's on
-                a CPU, and compiled by XLA it is not noticed.
+                a CPU, and compiled by XLA it is not noticed. With 31 bits it
+                reads as one that is masked.
         """
         self._check_built()
         bits = self._unpacked(indices)
@@ -342,7 +344,7 @@ class SemanticHashing(BottleneckLayer):
         if not self.noise_stddev:
             warnings.warn(
                 f"Layer {self.name} learns without noise (noise_stddev=0): "
-                "bits that have decided never change their mind.",
+                "bits that have decided have no gradient of their own.",
                 stacklevel=2,
             )
         noise = stateless_random.normal(

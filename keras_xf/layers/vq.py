@@ -39,8 +39,8 @@ class VQ(CodebookLayer):
         masked_outputs: Whether outputs of what is masked are "zeros" or the
             "inputs", as they are.
         return_indices: Whether a call returns the indices too.
-        freeze: Whether the codebook stays as it is in training. Of a layer
-            that is built set `trainable` instead.
+        freeze: Whether the codebook stays as it is in training. Once
+            built, a layer that is not frozen has `trainable` for that.
         seed: Seed of `adapt` and of `first_batch`.
         **kwargs: `keras.layers.Layer` arguments, such as `name` and `dtype`.
 

@@ -25,7 +25,8 @@ class VQEMA(MovingCodebookLayer):
     changes nothing; in eager execution the latter is an error. Each call is a
     step, so that the layer must not be part of a function that is
     rematerialized, as by `keras.remat` or `tf.recompute_grad`: it would learn
-    twice. `keras.RematScope` leaves it out by itself.
+    twice. `keras.RematScope` leaves the layer itself out, but no model that is
+    made in the scope.
 
     What is masked is in no statistic and no loss; its outputs are zeros, or as
     `masked_outputs` says, its indices -1. The mask passes on.
@@ -71,8 +72,8 @@ class VQEMA(MovingCodebookLayer):
         masked_outputs: Whether outputs of what is masked are "zeros" or the
             "inputs", as they are.
         return_indices: Whether a call returns the indices too.
-        freeze: Whether the codebook stays as it is in training. Of a layer
-            that is built set `trainable` instead.
+        freeze: Whether the codebook stays as it is in training. Once
+            built, a layer that is not frozen has `trainable` for that.
         seed: Seed of restarts, samples, `adapt` and `first_batch`.
         **kwargs: `keras.layers.Layer` arguments, such as `name` and `dtype`.
 

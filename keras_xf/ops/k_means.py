@@ -15,6 +15,9 @@ from keras_xf.ops import stateless_random
 from keras_xf.ops.nearest import nearest_codes
 from keras_xf.ops.quantization import statistics
 
+# What is left of a vector that rounding cannot tell from one that was drawn, of
+# a square of 1 for the largest entry: it comes when all others are gone.
+LEAST = 1e-20
 # A vector is drawn by its row, then in the row: sums up to each of all vectors
 # would take longer than the distances.
 COLUMNS = 256
@@ -41,8 +44,7 @@ def spread_vectors(vectors, weights, seed, num_codes: int):
     """
     if tf.executing_eagerly():
         # Step by step in Python it would take several times as long.
-        compiled = tf.function(spread_vectors, autograph=False)
-        return compiled(vectors, weights, seed, num_codes)
+        return _spread_in_a_graph(vectors, weights, seed, num_codes)
     vectors = ops.cast(ops.stop_gradient(vectors), "float32")
     parts, number, _ = ops.shape(vectors)
     if weights is None:
@@ -78,7 +80,7 @@ def spread_vectors(vectors, weights, seed, num_codes: int):
         draw,
         (
             tf.constant(1),
-            potentials.leave(math.inf, first)[:, 0],
+            potentials.leave(tf.fill(tf.shape(left), math.inf), first)[:, 0],
             tf.tile(first, (1, num_codes)),
             found,
         ),
@@ -86,6 +88,12 @@ def spread_vectors(vectors, weights, seed, num_codes: int):
     again = codes % tf.maximum(found, 1)[:, None]
     places = tf.gather(places, again, batch_dims=1)
     return tf.gather(vectors, places, batch_dims=1), tf.reduce_any(found > 0)
+
+
+# Traced once for all layers that have vectors alike.
+_spread_in_a_graph = tf.function(
+    spread_vectors, autograph=False, reduce_retracing=True
+)
 
 
 def k_means(vectors, codes, iterations: int, weights=None):
@@ -112,6 +120,8 @@ def k_means(vectors, codes, iterations: int, weights=None):
 class _Potentials:
     """Weighted squares of distances to the nearest of some vectors.
 
+    They are relative to the largest entry of a part.
+
     Args:
         vectors: `(parts, number, dim)`.
         weights: `(number,)`.
@@ -124,7 +134,10 @@ class _Potentials:
         shared = tf.where(is_real, vectors * weights[:, None], 0.0)
         shared = tf.reduce_sum(shared, axis=1, keepdims=True) / total
         self._weights = weights
-        self._rows = tf.where(is_real, vectors - shared, 0.0)
+        rows = tf.where(is_real, vectors - shared, 0.0)
+        # Squares of very large or small numbers would be none.
+        largest = tf.reduce_max(tf.abs(rows), axis=(1, 2), keepdims=True)
+        self._rows = rows / tf.where(largest > 0, largest, 1.0)
         self._columns = tf.transpose(self._rows, (0, 2, 1))
         self._squares = tf.reduce_sum(self._rows**2, axis=-1)
 
@@ -144,9 +157,8 @@ class _Potentials:
         distances = self._squares[:, None] + squares - 2 * products
         # Rounding must leave nothing of the distance to itself.
         is_own = places[..., None] == tf.range(tf.shape(distances)[-1])
-        distances = tf.where(is_own, 0.0, tf.maximum(distances, 0.0))
-        before = before[:, None] if tf.is_tensor(before) else before
-        return tf.minimum(distances * self._weights, before)
+        distances = tf.where(is_own, 0.0, tf.maximum(distances, LEAST))
+        return tf.minimum(distances * self._weights, before[:, None])
 
 
 def _draw_places(masses, numbers):

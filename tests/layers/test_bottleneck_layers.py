@@ -230,8 +230,9 @@ def test_freeze_is_fixed_once_weights_are_made(maker):
     with pytest.raises(ValueError) as error:
         layer.freeze = False
     assert str(error.value) == (
-        "`freeze` must be set before a layer is built; `trainable=False` does "
-        "the same later. Received: freeze=False."
+        "`freeze` must be set before a layer is built: one that was built "
+        "frozen stays so, and `trainable=False` freezes one that was not. "
+        "Received: freeze=False."
     )
     assert layer.freeze
 

@@ -119,7 +119,7 @@ def test_training_without_noise_warns(vectors):
         layer(vectors, training=True)
     assert [str(each.message) for each in warned] == [
         "Layer bits learns without noise (noise_stddev=0): bits that have "
-        "decided never change their mind."
+        "decided have no gradient of their own."
     ]
     built(2, 8, noise_stddev=0, freeze=True)(vectors, training=True)
 

@@ -156,7 +156,7 @@ def test_graphs_find_no_code_for_a_number_out_of_range(wrong):
 
 
 @pytest.mark.parametrize("maker", MAKERS)
-@pytest.mark.parametrize("dtype", ["int32", "int64", "uint32"])
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint32", "uint64"])
 def test_graphs_find_no_code_for_an_index_out_of_range(maker, dtype):
     layer = MAKERS[maker]()
     layer.build((None, 4))
@@ -171,7 +171,7 @@ def test_graphs_find_no_code_for_an_index_out_of_range(maker, dtype):
     wrong = [4, 5, 6, 64, 2**31 - 1]
     if dtype != "int32":
         wrong.append(2**31 + 1)
-    if dtype == "int64":
+    if dtype in ("int64", "uint64"):
         # Of 32 bits it would be 1.
         wrong += [2**32 + 1, 2**62]
     for index in wrong:

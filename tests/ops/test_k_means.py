@@ -136,6 +136,17 @@ def test_draws_all_before_one_again(number, is_masked):
         assert np.ptp(counts) <= 1
 
 
+@pytest.mark.parametrize("scale", [1e-25, 1.0, 1e25])
+@pytest.mark.parametrize("far", [1e3, 1e6])
+def test_what_rounding_cannot_tell_apart_is_drawn_once_too(far, scale):
+    # Two blobs so far from each other that within them nothing is left.
+    vectors = normal(2, 40, 3) + np.where(np.arange(40) % 2, far, -far)[:, None]
+    vectors = (vectors * scale).astype("float32")
+    rows, _ = spread_vectors(vectors, None, SEED, 40)
+    for drawn, given in zip(np.asarray(rows), vectors, strict=True):
+        assert len(np.unique(drawn, axis=0)) == len(np.unique(given, axis=0))
+
+
 def test_parts_may_hold_fewer_different_vectors():
     vectors = np.stack([np.ones((9, 2)), normal(9, 2)]).astype("float32")
     rows, found = spread_vectors(vectors, None, SEED, 9)
