@@ -90,10 +90,8 @@ def spread_vectors(vectors, weights, seed, num_codes: int):
     return tf.gather(vectors, places, batch_dims=1), tf.reduce_any(found > 0)
 
 
-# Traced once for all layers that have vectors alike.
-_spread_in_a_graph = tf.function(
-    spread_vectors, autograph=False, reduce_retracing=True
-)
+# Traced once for all vectors of one shape: it has to know the number of parts.
+_spread_in_a_graph = tf.function(spread_vectors, autograph=False)
 
 
 def k_means(vectors, codes, iterations: int, weights=None):

@@ -164,6 +164,13 @@ def test_there_is_nothing_to_spread(number, jit_compile):
     assert np.all(np.isfinite(rows))
 
 
+def test_any_shape_after_others_in_eager_execution():
+    for parts, number, dim in ((1, 9, 2), (2, 9, 2), (3, 9, 5), (3, 7, 4)):
+        rows, found = spread_vectors(normal(parts, number, dim), None, SEED, 4)
+        assert found
+        assert rows.shape == (parts, 4, dim)
+
+
 def test_any_number_of_vectors():
     draw = tf.function(
         lambda vectors, weights: spread_vectors(vectors, weights, SEED, 5),
