@@ -116,9 +116,10 @@ def test_leaves_as_little_as_scikit_learn():
     assert mean_left(candidates) > 1.2 * mean_left(theirs)
 
 
+@pytest.mark.parametrize("draw", [spread_vectors, quantization.draw_candidates])
 @pytest.mark.parametrize("number", [3, 20])
 @pytest.mark.parametrize("is_masked", [False, True])
-def test_draws_all_before_one_again(number, is_masked):
+def test_draws_all_before_one_again(draw, number, is_masked):
     vectors = np.arange(2 * number, dtype="float32").reshape(2, number, 1)
     weights = None
     allowed = np.arange(number)
@@ -126,7 +127,7 @@ def test_draws_all_before_one_again(number, is_masked):
         weights = (np.arange(number) % 2).astype("float32")
         allowed = allowed[1::2]
         vectors[:, ::2] = np.nan
-    rows, found = spread_vectors(vectors, weights, SEED, 7)
+    rows, found = draw(vectors, weights, SEED, 7)
     assert found
     for part in range(2):
         drawn = np.asarray(rows)[part, :, 0] - part * number
@@ -134,6 +135,8 @@ def test_draws_all_before_one_again(number, is_masked):
         assert len(set(drawn)) == min(7, len(allowed))
         counts = np.unique(drawn, return_counts=True)[1]
         assert np.ptp(counts) <= 1
+    other, _ = draw(vectors, weights, tf.constant([1, 3]), 7)
+    assert np.any(other != rows) == (len(allowed) > 1)
 
 
 @pytest.mark.parametrize("scale", [1e-25, 1.0, 1e25])

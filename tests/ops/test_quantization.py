@@ -281,30 +281,6 @@ def test_looking_up_adds_gradients_of_one_row_up():
     np.testing.assert_allclose(gradient, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("number", [3, 20])
-@pytest.mark.parametrize("is_masked", [False, True])
-def test_candidates_are_vectors_that_count(number, is_masked):
-    vectors = np.arange(2 * number, dtype="float32").reshape(2, number, 1)
-    weights = None
-    allowed = np.arange(number)
-    if is_masked:
-        weights = (np.arange(number) % 2).astype("float32")
-        allowed = allowed[1::2]
-    rows, found = quantization.draw_candidates(
-        vectors, weights, tf.constant([1, 2]), 5
-    )
-    assert found
-    for part in range(2):
-        drawn = np.asarray(rows)[part, :, 0] - part * number
-        assert set(drawn) <= set(allowed)
-        # Each once before one is drawn again.
-        assert len(set(drawn)) == min(5, len(allowed))
-    other, _ = quantization.draw_candidates(
-        vectors, weights, tf.constant([1, 3]), 5
-    )
-    assert np.any(other != rows) == (len(allowed) > 1)
-
-
 @pytest.mark.parametrize("number", [0, 4])
 def test_there_are_no_candidates_of_nothing(number):
     _, found = quantization.draw_candidates(
